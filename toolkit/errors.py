@@ -53,8 +53,9 @@ class BundleError(UserError):
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:
     """The valid name closest to a mistyped one, or None if nothing is close."""
-    found = difflib.get_close_matches(str(name).lower(), {c.lower(): c for c in choices}, n=1, cutoff=0.6)
-    return {c.lower(): c for c in choices}[found[0]] if found else None
+    by_lower = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:

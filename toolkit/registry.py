@@ -79,6 +79,8 @@ class Registry:
     def union(self) -> Any:
         """The configuration classes as a type discriminated by `kind`, for pydantic."""
         classes = tuple(component.config for component in self)
+        if not classes:
+            return dict[str, Any]
         if len(classes) == 1:
             return classes[0]
         return Annotated[Union[classes], Field(discriminator="kind")]  # noqa: UP007

@@ -1,0 +1,340 @@
+"""Calibrators tell the truth and never reorder; thresholds keep what they promise; nested targets nest."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from scipy.special import expit
+
+from toolkit.errors import ConfigError, DataError
+from toolkit.evaluation.metrics import ece
+from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
+from toolkit.training.coherence import corrected_share, project
+from toolkit.training.threshold import (
+    FillCapacity,
+    MaximiseF1,
+    MinimiseCost,
+    ReachPrecision,
+    Threshold,
+    ThresholdConfig,
+    choose,
+    decide,
+)
+
+
+def overconfident(rows, seed=0):
+    """Labels drawn at rate sigmoid(x − 1); the score claims sigmoid(3x)."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=rows)
+    return (rng.random(rows) < expit(x - 1)).astype(int), expit(3 * x), x
+
+
+# ---- calibration ----------------------------------------------------------------------------------
+
+
+def test_platt_finds_the_known_slope_and_intercept_on_the_log_odds():
+    y, score, _ = overconfident(100_000)
+    fitted = fit_calibrator(Calibration(method="platt"), "binary", y, score)
+    # sigmoid(x − 1) with log-odds 3x: slope 1/3, intercept −1
+    assert fitted.log_odds
+    assert fitted.slope == pytest.approx(1 / 3, abs=0.01)
+    assert fitted.intercept == pytest.approx(-1, abs=0.03)
+
+
+def test_platt_works_on_margins_of_any_scale():
+    y, _, x = overconfident(100_000)
+    fitted = fit_calibrator(Calibration(method="platt"), "binary", y, 1e6 + 1000 * x)
+    assert not fitted.log_odds
+    assert fitted.slope == pytest.approx(1e-3, rel=0.03)
+
+
+def test_platt_s_targets_keep_a_separable_sample_from_certainty():
+    fitted = fit_calibrator(Calibration(method="platt"), "binary", [0, 0, 0, 1, 1], [1.0, 2, 3, 7, 8])
+    # 3 negatives and 2 positives: targets 1/5 and 3/4 (Platt 1999, §2.2)
+    p = fitted.apply([1.0, 2, 3, 7, 8])
+    assert p[:3].mean() == pytest.approx(0.2, abs=0.02)
+    assert p[3:].mean() == pytest.approx(0.75, abs=0.02)
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_calibration_mends_an_overconfident_score_on_rows_it_has_not_seen(method):
+    fitted = fit_calibrator(Calibration(method=method), "binary", *overconfident(20_000)[:2])
+    y, score, _ = overconfident(20_000, seed=1)
+    assert ece(y, score) > 0.1
+    assert ece(y, fitted.apply(score)) < 0.02
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_a_calibrator_never_reorders(method):
+    y, score, _ = overconfident(5000)
+    fitted = fit_calibrator(Calibration(method=method), "binary", y, score)
+    p = fitted.apply(np.sort(np.concatenate([score, np.linspace(0, 1, 200_001)])))
+    assert (np.diff(p) >= 0).all()
+    assert p.min() > 0
+    assert p.max() < 1
+
+
+def test_nor_by_a_rounding_error_of_the_interpolation():
+    points_x, points_p = (-1.458912753505715, 1.3048355415439372), (0.14138544428161337, 0.5313641361254197)
+    just_below = np.nextafter(points_x[1], 0)
+    assert np.interp(just_below, points_x, points_p) > points_p[1]  # what plain interpolation does
+    fitted = Calibrator("isotonic", "", points_x=points_x, points_p=points_p)
+    assert fitted.apply([just_below]) <= fitted.apply([points_x[1]])
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_nor_does_it_turn_round_a_model_worse_than_chance(method):
+    y, score, _ = overconfident(5000)
+    fitted = fit_calibrator(Calibration(method=method), "binary", y, 1 - score)
+    p = fitted.apply([0.0, 0.5, 1.0])
+    assert (np.diff(p) >= 0).all()
+    assert p[1] == pytest.approx(y.mean(), abs=0.02)
+
+
+def test_auto_takes_isotonic_only_with_a_thousand_of_each_class():
+    rng = np.random.default_rng(0)
+    for positives, method in [(999, "platt"), (1000, "isotonic")]:
+        y = np.repeat([1, 0], [positives, 3000])
+        fitted = fit_calibrator(Calibration(), "binary", y, rng.random(len(y)))
+        assert fitted.method == method
+        assert f"{positives:,} positives" in fitted.reason
+
+
+@pytest.mark.parametrize(("y", "rate"), [([0] * 8, 1 / 10), ([1] * 8, 9 / 10), ([], 1 / 2)])
+def test_one_class_gives_a_constant_rate_not_an_exception(y, rate):
+    fitted = fit_calibrator(Calibration(), "binary", y, np.linspace(0, 1, len(y)))
+    assert fitted.apply([0.0, 0.3, 1.0]) == pytest.approx([rate] * 3)
+
+
+def test_one_score_for_all_rows_gives_their_rate():
+    fitted = fit_calibrator(Calibration(), "binary", [0, 0, 0, 1] * 500, np.full(2000, 0.9))
+    assert fitted.apply([0.9]) == pytest.approx([0.25], abs=0.001)
+
+
+def test_none_leaves_probabilities_alone_and_refuses_margins():
+    y, score, x = overconfident(100)
+    assert (fit_calibrator(Calibration(method="none"), "binary", y, score).apply(score) == score).all()
+    with pytest.raises(ConfigError, match="not probabilities"):
+        fit_calibrator(Calibration(method="none"), "binary", y, x)
+
+
+@pytest.mark.parametrize("as_probability", [True, False])
+def test_temperature_scaling_finds_the_temperature_and_keeps_the_choice(as_probability):
+    rng = np.random.default_rng(0)
+    logit = rng.normal(size=(30_000, 4))
+    true = np.exp(logit) / np.exp(logit).sum(axis=1, keepdims=True)
+    y = (true.cumsum(axis=1) < rng.random((30_000, 1))).sum(axis=1)
+    claimed = np.exp(2.5 * logit) / np.exp(2.5 * logit).sum(axis=1, keepdims=True)
+    score = claimed if as_probability else 2.5 * logit
+    fitted = fit_calibrator(Calibration(), "multiclass", y, score)
+    assert 1 / fitted.slope == pytest.approx(2.5, rel=0.03)
+    p = fitted.apply(score)
+    assert p.sum(axis=1) == pytest.approx(1)
+    assert (p.argmax(axis=1) == score.argmax(axis=1)).all()
+
+
+def test_regression_is_left_alone():
+    fitted = fit_calibrator(Calibration(), "regression", [1.0, 2], [5.0, -3])
+    assert (fitted.apply([5.0, -3]) == [5, -3]).all()
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_a_calibrator_survives_json_bit_for_bit(method):
+    y, score, _ = overconfident(3000)
+    fitted = fit_calibrator(Calibration(method=method), "binary", y, score)
+    again = Calibrator.from_dict(json.loads(json.dumps(fitted.to_dict(), allow_nan=False)))
+    assert again == fitted
+    assert (again.apply(score) == fitted.apply(score)).all()
+
+
+# ---- threshold ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def validation():
+    rng = np.random.default_rng(0)
+    y = (rng.random(3000) < 0.2).astype(int)
+    return y, np.round(rng.normal(size=3000) + 1.5 * y, 1)  # many ties
+
+
+def every_cut(y, score):
+    """The slow truth: each distinct score as a threshold → (selected, hits)."""
+    return [(int((score >= v).sum()), int(y[score >= v].sum())) for v in np.unique(score)]
+
+
+def test_maximise_f1_is_the_best_of_all_cuts(validation):
+    y, score = validation
+    best = max(2 * hits / (selected + y.sum()) for selected, hits in every_cut(y, score))
+    threshold = choose(MaximiseF1(), y, score)
+    assert threshold.achieved["f1"] == pytest.approx(best)
+    assert threshold.reached
+
+
+def test_a_threshold_lies_between_distinct_scores_whatever_their_precision(validation):
+    y, score = validation
+    threshold = choose(MaximiseF1(), y, score)
+    assert threshold.value not in score
+    assert (decide(threshold, score) == decide(threshold, score.astype(np.float32))).all()
+    # Even with nothing in between:
+    low, high = 0.1, np.nextafter(0.1, 1)
+    assert decide(choose(MaximiseF1(), [0, 1], [low, high]), [low, high]).tolist() == [False, True]
+
+
+def test_tied_rows_are_decided_alike():
+    y, score = [1, 0, 0, 1, 0], [0.9, 0.5, 0.5, 0.5, 0.1]
+    threshold = choose(MaximiseF1(), y, score)
+    # F1 of the cuts: 2/3 for the first row alone, 4/6 with the tie; the smaller selection wins a draw.
+    assert decide(threshold, score).tolist() == [True, False, False, False, False]
+    assert threshold.achieved["f1"] == pytest.approx(2 / 3)
+
+
+def test_reach_precision_selects_as_many_as_it_can(validation):
+    y, score = validation
+    threshold = choose(ReachPrecision(kind="reach_precision", precision=0.6), y, score)
+    largest = max(s for s, hits in every_cut(y, score) if hits / s >= 0.6 and hits >= 5)
+    assert threshold.reached
+    assert threshold.achieved["selected"] == largest
+    assert threshold.achieved["precision"] >= 0.6
+
+
+def test_a_precision_out_of_reach_is_said_and_the_best_there_is_taken():
+    rng = np.random.default_rng(0)
+    y, score = (rng.random(5000) < 0.1).astype(int), rng.normal(size=5000)
+    y[score.argmax()] = 1  # one lucky row at the top has precision 1, and is not believed
+    config = ReachPrecision(kind="reach_precision", precision=0.9)
+    threshold = choose(config, y, score)
+    assert not threshold.reached
+    assert "not reached" in threshold.reason
+    best = max(hits / s for s, hits in every_cut(y, score) if hits >= 5)
+    assert threshold.achieved["precision"] == pytest.approx(best)
+    assert threshold.achieved["precision"] * threshold.achieved["selected"] >= 5
+
+
+def test_minimise_cost_is_the_least_of_all_cuts(validation):
+    y, score = validation
+    threshold = choose(MinimiseCost(kind="minimise_cost", false_positive=1, false_negative=4), y, score)
+    costs = [(s - hits) + 4 * (y.sum() - hits) for s, hits in every_cut(y, score)]
+    assert threshold.achieved["cost"] == min(costs)
+
+
+def test_minimise_cost_may_select_nothing_or_everything(validation):
+    y, score = validation
+    dear = MinimiseCost(kind="minimise_cost", false_positive=1e6, false_negative=1)
+    cheap = MinimiseCost(kind="minimise_cost", false_positive=1e-6, false_negative=1)
+    assert choose(dear, y, np.zeros(len(y))).achieved["selected"] == 0
+    assert choose(cheap, y, score).achieved["selected"] >= (score >= score[y == 1].min()).sum()
+
+
+def test_a_count_takes_exactly_the_best_of_each_list_ties_in_row_order():
+    threshold = choose(FillCapacity(kind="fill_capacity", count=2), [1, 0, 1, 0], [4.0, 3, 2, 1])
+    score = np.array([1.0, 5, 5, 5, 9, 2, 2, 2])
+    lists = np.array(["b", "b", "b", "b", "a", "a", "a", "a"])
+    assert decide(threshold, score, lists).tolist() == [False, True, True, False, True, True, False, False]
+    assert decide(threshold, [7.0], ["a"]).tolist() == [True]  # a list shorter than the capacity
+
+
+def test_a_fraction_is_of_each_list_and_never_exceeded(validation):
+    y, score = validation
+    groups = np.arange(3000) % 7 % 2
+    threshold = choose(FillCapacity(kind="fill_capacity", fraction=0.1), y, score, groups)
+    chosen = decide(threshold, score, groups)
+    for g in (0, 1):
+        assert chosen[groups == g].sum() == int(0.1 * (groups == g).sum())
+        assert score[groups == g][chosen[groups == g]].min() >= score[groups == g][~chosen[groups == g]].max()
+    assert threshold.achieved["selected"] == chosen.sum()
+    assert threshold.achieved["precision"] == pytest.approx(y[chosen].mean())
+    # One by one, by value: whole ties only, so no more than the capacity.
+    assert 0 < (score >= threshold.value).sum() <= chosen.sum()
+
+
+def test_29_percent_of_100_rows_is_29_though_the_product_is_a_hair_less():
+    assert 0.29 * 100 < 29
+    threshold = choose(FillCapacity(kind="fill_capacity", fraction=0.29), [0, 1] * 50, np.arange(100.0))
+    assert decide(threshold, np.arange(100.0)).sum() == 29
+
+
+def test_a_list_shorter_than_the_capacity_is_said():
+    threshold = choose(FillCapacity(kind="fill_capacity", count=50), [0, 1] * 5, np.arange(10.0))
+    assert not threshold.reached
+    assert "only 10" in threshold.reason
+    assert threshold.achieved["selected"] == 10
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MaximiseF1(),
+        ReachPrecision(kind="reach_precision", precision=0.5),
+        MinimiseCost(kind="minimise_cost", false_positive=1, false_negative=9),
+    ],
+)
+def test_without_a_positive_nothing_is_selected_and_the_reason_says_so(config):
+    threshold = choose(config, np.zeros(9), np.arange(9.0))
+    assert not threshold.reached
+    assert "no positive" in threshold.reason
+    assert threshold.achieved["selected"] == 0
+    assert not decide(threshold, np.arange(9.0)).any()
+
+
+def test_without_rows_there_is_one_clear_error():
+    with pytest.raises(DataError, match="no validation rows"):
+        choose(MaximiseF1(), [], [])
+
+
+def test_a_threshold_survives_json(validation):
+    for config in (MaximiseF1(), FillCapacity(kind="fill_capacity", count=10)):
+        threshold = choose(config, *validation)
+        again = Threshold.from_dict(json.loads(json.dumps(threshold.to_dict(), allow_nan=False)))
+        assert again == threshold
+
+
+def test_the_kind_tells_the_configurations_apart_and_unknown_keys_are_refused():
+    parse = TypeAdapter(ThresholdConfig).validate_python
+    assert parse({"kind": "fill_capacity", "count": 500}) == FillCapacity(kind="fill_capacity", count=500)
+    assert parse({"kind": "maximise_f1"}) == MaximiseF1()
+    for wrong in (
+        {"kind": "fill_capacity"},
+        {"kind": "fill_capacity", "count": 5, "fraction": 0.1},
+        {"kind": "reach_precision", "precision": 1.2},
+        {"kind": "maximise_f1", "beta": 2},
+        {"kind": "maximize"},
+    ):
+        with pytest.raises(ValidationError):
+            parse(wrong)
+
+
+# ---- nested targets -------------------------------------------------------------------------------
+
+
+def test_projection_by_hand():
+    assert project([[0.3, 0.1, 0.5]]).tolist() == [[0.2, 0.2, 0.5]]  # a pair out of order meets in its mean
+    assert project([[0.6, 0.3, 0.0]]) == pytest.approx(np.full((1, 3), 0.3))
+
+
+def test_projection_is_isotonic_regression():
+    from sklearn.isotonic import IsotonicRegression
+
+    p = np.random.default_rng(0).random((300, 6))
+    expected = [IsotonicRegression().fit_transform(np.arange(6), row) for row in p]
+    assert project(p) == pytest.approx(np.array(expected))
+
+
+def test_projected_rows_are_in_order_exactly_and_ordered_rows_are_untouched():
+    rng = np.random.default_rng(0)
+    p = rng.random((100_000, 3))
+    p[:40_000] = np.sort(p[:40_000], axis=1)
+    p[:10_000] = p[:10_000, :1]  # all equal: their mean may round to another number
+    after = project(p)
+    assert (np.diff(after, axis=1) >= 0).all()
+    assert (after[:40_000] == p[:40_000]).all()
+    assert corrected_share(p, after) == pytest.approx(0.6 * 5 / 6, abs=0.005)  # 1 of 3! orders is right
+    assert (project(after) == after).all()
+
+
+def test_projection_of_nothing_and_of_a_single_target():
+    assert project(np.zeros((0, 3))).shape == (0, 3)
+    assert corrected_share(np.zeros((0, 3)), np.zeros((0, 3))) == 0
+    assert project([[0.4], [0.2]]).tolist() == [[0.4], [0.2]]

@@ -1,0 +1,282 @@
+"""A mistake in a declaration ends in one screen: key, file, line, what is wrong, the nearest valid name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from test_compose import seen, write  # noqa: F401  the fixture of an empty working folder
+
+from toolkit.cli.main import main
+from toolkit.config import jsonschema as schemas
+from toolkit.config.check import looks_secret, mistakes, validate
+from toolkit.config.compose import Composed
+from toolkit.config.provenance import Provenance
+from toolkit.errors import ConfigError
+
+
+class Node(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Event(Node):
+    kind: Literal["event"]
+    horizon: str = Field(description="a span such as 30d")
+    at_least: int = Field(1, ge=1)
+
+
+class Top(Node):
+    kind: Literal["top"]
+    fraction: float = Field(gt=0, lt=1)
+    direction: Literal["highest", "lowest"] = "highest"
+
+
+class Windows(Node):
+    """Its kind is also the name of one of its keys: a trap for whoever reads error locations."""
+
+    kind: Literal["windows"]
+    windows: list[int | Literal["all"]]
+
+
+class Bare(Node):
+    kind: Literal["bare"]
+
+
+class Count(Node):
+    table: str
+
+
+class Ratio(Node):
+    terms: dict[str, Measure]
+
+
+Measure = Annotated[
+    Annotated[Count, Tag("count")] | Annotated[Ratio, Tag("ratio")],
+    Discriminator(lambda v: "ratio" if "terms" in v else "count"),
+]
+Ratio.model_rebuild()
+
+
+class Column(Node):
+    type: Literal["text", "number"]
+    ge: float | None = None
+
+    @model_validator(mode="after")
+    def fits(self) -> Column:
+        if self.ge is not None and self.type == "text":
+            raise ValueError("`ge` goes with number")
+        return self
+
+
+class Step(Node):
+    every: str
+
+
+class Root(Node):
+    name: str = "x"
+    password: int = 0
+    seed: int = 0
+    target: dict[str, Annotated[Event | Top, Field(discriminator="kind")]] = {}
+    features: dict[str, Annotated[Windows | Bare, Field(discriminator="kind")]] = {}
+    measure: Measure | None = None
+    column: Annotated[Column, BeforeValidator(lambda v: {"type": v} if isinstance(v, str) else v)] | None = (
+        None
+    )
+    cutoffs: list[str] | Step | None = None
+    single: Event | Top | None = Field(None, discriminator="kind")
+    ends: tuple[str, str] = ("a", "b")
+
+
+def checked(tmp_path: Path, text: str) -> list[tuple[str, int | None, str, str]]:
+    """(key, line, what, fix) of every mistake in a YAML text."""
+    file = tmp_path / "recipe.yaml"
+    file.write_text(text)
+    plain = yaml.safe_load(text)
+    try:
+        Root.model_validate(plain)
+    except ValueError as error:
+        found = mistakes(Root, error, plain, Provenance.of_files([(file, ())]))  # type: ignore[arg-type]
+        return [(m.key, int(m.where.rpartition(":")[2]), m.what, m.fix or "") for m in found]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line", "what", "fix"),
+    [
+        ("seed: 1\ntargts: {}\n", "targts", 2, "unknown key `targts`", "did you mean `target`?"),
+        (
+            "target:\n  a:\n    kind: event\n    horizon: 1d\n    horizn: 2d\n",
+            "target.a.horizn", 5, "unknown key `target.a.horizn`", "did you mean `horizon`?",
+        ),
+        ("target:\n  a:\n    kind: evnt\n", "target.a", 2, "unknown `kind`: `evnt`", "did you mean `event`?"),
+        ("target:\n  a: {horizon: 1d}\n", "target.a", 2, "does not say its `kind`", "one of: event, top"),
+        ("target:\n  a:\n    kind: event\n", "target.a.horizon", 2, "`target.a.horizon` is missing", "30d"),
+        (
+            "target:\n  a: {kind: top, fraction: 15}\n",
+            "target.a.fraction", 2, "must be less than 1, not `15`", "",
+        ),
+        (
+            "target:\n  a: {kind: top, fraction: 0.1, direction: highst}\n",
+            "target.a.direction", 2, "must be `highest` or `lowest`, not `highst`", "did you mean `highest`?",
+        ),
+        ("seed: many\n", "seed", 1, "`seed` must be a whole number, not `many`", ""),
+        ("seed: [1]\n", "seed", 1, "must be a whole number, not a list", ""),
+        ("name: no\n", "name", 1, "must be text, not `false`", "put it in quotes"),
+        ("name: 7\n", "name", 1, "must be text, not `7`", "put it in quotes"),
+        ("target: []\n", "target", 1, "must be a mapping (`key: value` lines), not a list", ""),
+        (
+            "features:\n  w:\n    kind: windows\n    windows:\n    - 30\n    - most\n",
+            "features.w.windows.1", 6, "must be a whole number or `all`, not `most`", "",
+        ),
+        ("measure: {terms: {a: {tabl: x, table: y}}}\n", "measure.terms.a.tabl", 1, "unknown key", "`table`"),
+        ("column: {type: text, ge: 1}\n", "column", 1, "`column`: `ge` goes with number", ""),
+        ("cutoffs: {evry: 1 month, every: 1 month}\n", "cutoffs.evry", 1, "unknown key", "`every`"),
+        ("cutoffs: [2020-01-01x, 5]\n", "cutoffs.1", 1, "must be text, not `5`", "quotes"),
+        ("cutoffs: monthly\n", "cutoffs", 1, "must be a list or a mapping (`key: value` lines)", ""),
+        ("single: {kind: top, fraction: x}\n", "single.fraction", 1, "must be a number, not `x`", ""),
+        ("ends: [a, 3]\n", "ends.1", 1, "must be text", ""),
+    ],
+)  # fmt: skip
+def test_each_mistake_is_told_by_key_line_and_remedy(
+    tmp_path: Path, text: str, key: str, line: int, what: str, fix: str
+) -> None:
+    found = checked(tmp_path, text)
+    assert len(found) == 1, found
+    assert found[0][:2] == (key, line)
+    assert what in found[0][2]
+    assert fix in found[0][3]
+
+
+def test_a_right_declaration_passes(tmp_path: Path) -> None:
+    plain = {
+        "target": {"a": {"kind": "event", "horizon": "30d"}},
+        "cutoffs": ["2020-01-01"],
+        "column": "text",
+    }
+    config = validate(Root, plain, Provenance.of_files([]))
+    assert isinstance(config.target["a"], Event)
+
+
+def test_every_mistake_is_listed_up_to_twelve(tmp_path: Path) -> None:
+    plain: dict[str, Any] = {f"wrong_{i}": i for i in range(15)}
+    with pytest.raises(ConfigError) as caught:
+        validate(Root, plain, Provenance.of_files([]))
+    assert caught.value.what.startswith("15 mistakes")
+    assert "wrong_11" in caught.value.what
+    assert "wrong_12" not in caught.value.what
+    assert "and 3 more" in caught.value.what
+
+
+def test_secrets_are_not_echoed(tmp_path: Path) -> None:
+    (mistake,) = checked(tmp_path, "password: hunter2\n")
+    assert "hunter2" not in mistake[2]
+    assert looks_secret(("seed",), "sk-abcdefgh12345678")
+    assert looks_secret(("seed",), "postgres://user:pass@host/db")
+    assert not looks_secret(("seed",), "a long sentence of plain words, with 12 of them")
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) < 12
+    return err
+
+
+@pytest.mark.usefixtures("seen")
+class TestMistakesThatHydraFinds:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["recipe=shp"], ["no recipe is called `shp`", "line (recipe=shp)", "did you mean `shop`?"]),
+            (["recipe=shop", "model=lightgbn"], ["`model` has no option called `lightgbn`", "`lightgbm`?"]),
+            (["recipe=shop", "target=[buys,leves]"], ["called `leves`", "did you mean `leaves`?"]),
+            (["recipe=shop", "modle=lightgbm"], ["no group or key `modle`", "did you mean `model`?"]),
+            (["model.lightgbm.leafs=3"], ["`model.lightgbm.leafs`", "'+model.lightgbm.leafs=3'"]),
+            (["recipe=shop", "seed=1,2"], ["`seed=1,2` names several values", "'seed=[1,2]'", "add -m"]),
+            (["recipe=shop", "seed={1"], ["cannot read `seed={1`", "command line"]),
+            (["recipe=../shop"], ["no recipe is called", "valid here: shop"]),
+            (["plann", "recipe=shop"], ["no verb `plann`", "did you mean `plan`?"]),
+            (["shop"], ["no verb `shop`", "write recipe=shop"]),
+            (["recipe=shop", "--multrun"], ["--multrun", "did you mean `--multirun`?"]),
+            (["recipe=shop", "--config-dir", "nowhere"], ["no folder `nowhere`"]),
+            (["recipe=shop", "hydra.searchpath=[nowhere]"], ["no folder `nowhere`"]),
+            (["recipe=shop", "name=${seeed}"], ["command line (name=${seeed})", "'seeed' not found"]),
+            (["cache=${seeed}"], ["`cache`", "command line (cache=${seeed})", "'seeed' not found"]),
+            (["recipe=shop", "name=???"], ["name"]),
+            (["-m", "recipe=shop", "model=lightgbm,xgbost"], ["no option called `xgbost`"]),
+        ],
+    )  # fmt: skip
+    def test_on_the_command_line(
+        self, capsys: pytest.CaptureFixture[str], arguments: list[str], said: list[str]
+    ) -> None:
+        err = told(capsys, *arguments)
+        for text in said:
+            assert text in err
+
+    @pytest.mark.parametrize(
+        ("recipe", "said"),
+        [
+            (
+                "defaults:\n- override /dataset: shop\n- override /target: [buys, leves]\n",
+                ["`leaves`", "r.yaml:3"],
+            ),
+            ("defaults:\n- override /targt: [buys]\n", ["`target`", "recipe/r"]),
+            ("defaults:\n- /dataset: shop\n", ["override /dataset"]),
+            ("defaults: {dataset: shop}\n", ["defaults list"]),
+        ],
+    )
+    def test_in_a_recipe(self, capsys: pytest.CaptureFixture[str], recipe: str, said: list[str]) -> None:
+        write(Path.cwd(), {"recipes/r.yaml": recipe})
+        err = told(capsys, "recipe=r")
+        for text in said:
+            assert text in err
+
+
+def test_the_check_names_file_and_line_of_what_hydra_composed(seen: list[Composed]) -> None:  # noqa: F811
+    write(Path.cwd(), {"recipes/r.yaml": "target:\n  mine:\n    kind: event\n    horizn: 7d\n"})
+    assert main(["recipe=r"]) == 0
+    with pytest.raises(ConfigError) as caught:
+        validate(Root, {"target": seen[0].plain["target"]}, seen[0].provenance)
+    assert "recipes/r.yaml:4  unknown key `target.mine.horizn`" in caught.value.what
+    assert "`target.mine.horizon` is missing" in caught.value.what
+
+
+class TestJsonSchemas:
+    @pytest.fixture
+    def written(self, tmp_path: Path) -> dict[str, Any]:
+        return {path.stem: json.loads(path.read_text()) for path in schemas.write(tmp_path / "schemas", Root)}
+
+    def test_one_for_each_group_and_for_recipes(self, written: dict[str, Any]) -> None:
+        assert {"target", "features", "recipe", "config"} <= set(written)
+        assert "seed" not in written
+
+    @pytest.mark.parametrize(
+        ("schema", "text", "fits"),
+        [
+            ("target", "{kind: event, horizon: 30d}", True),
+            ("target", "{kind: event, horizon: 30d, at_least: 2, defaults: [base]}", True),
+            ("target", "{kind: event, horizon: 30d, at_least: '${seed}'}", True),
+            ("target", "{kind: event, horizon: 30d, at_least: many}", False),
+            ("target", "{kind: event, horizn: 30d}", False),
+            ("recipe", "{defaults: [{override /target: [a]}], target: {a: {horizon: 1d}}}", True),
+            ("recipe", "{target: {a: {horizn: 1d}}}", False),
+            ("recipe", "{seed: x}", False),
+            ("recipe", "{hydra: {}}", False),
+            ("config", "{hydra: {}, defaults: []}", True),
+        ],
+    )
+    def test_they_accept_and_refuse(
+        self, written: dict[str, Any], schema: str, text: str, fits: bool
+    ) -> None:
+        validator = pytest.importorskip("jsonschema").Draft202012Validator
+        validator.check_schema(written[schema])
+        assert validator(written[schema]).is_valid(yaml.safe_load(text)) is fits
+
+    def test_descriptions_are_kept(self, written: dict[str, Any]) -> None:
+        assert "a span such as 30d" in json.dumps(written["target"])

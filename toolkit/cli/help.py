@@ -1,0 +1,72 @@
+"""`--help`: verbs, recipes and groups on one screen, without composing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from toolkit.config.paths import Root, options
+
+COMPOSING = {
+    "run": "prepare, fit, evaluate, report and bundle (the default)",
+    "plan": "what a run would do, without doing it",
+    "check": "prove that nothing leaks, on your own data",
+    "show": "the composed configuration, and where each value comes from",
+    "simulate": "write the tables of a recipe's simulated world",
+}
+OTHER = {
+    "score": "score new data with a bundle",
+    "list": "components, recipes and options",
+    "schema": "write JSON Schemas for editors",
+}
+VERBS = {**COMPOSING, **OTHER}
+
+FLAGS = {
+    "-m, --multirun": "every combination: -m recipe=NAME model=lightgbm,xgboost seed=1,2",
+    "--cfg job": "print the composed YAML instead of running",
+    "--config-dir DIR": "a folder of declarations to look in first",
+    "--info searchpath": "where declarations are looked for",
+    "-sc install=bash": 'tab completion: eval "$(python -m toolkit -sc install=bash)"',
+    "--version": "the toolkit's version",
+}
+
+
+def show(search: list[Root]) -> None:
+    """Print the help screen on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    groups = options(search)
+    recipes = groups.pop("recipe", {})
+    console = Console(highlight=False)
+
+    def section(title: str, rows: dict[str, str]) -> None:
+        console.print(Text(f"\n{title}", style="bold"))
+        grid = Table.grid(padding=(0, 2))
+        for name, text in rows.items():
+            grid.add_row(Text(f"  {name}", style="cyan", no_wrap=True), Text(text))
+        console.print(grid)
+
+    console.print(
+        Text("python -m toolkit [verb] recipe=NAME [group=option …] [key=value …] [flags]", style="bold")
+    )
+    section("Verbs", VERBS)
+    section("Recipes", {name: description(path) for name, path in recipes.items()} or {"–": "none found"})
+    section(
+        "Groups (group=option; target, features and model take [a,b])",
+        {g: ", ".join(o) for g, o in groups.items()},
+    )
+    section("Flags", FLAGS)
+
+
+def description(recipe: Path) -> str:
+    """One line about a recipe: its `description`, or its first comment."""
+    try:
+        text = recipe.read_text(encoding="utf-8-sig")
+        said = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)).get("description")
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, RecursionError):
+        return "(not a readable declaration)"
+    comments = (line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and "@" not in line)
+    return str(said).strip().split("\n")[0] if said else next((c for c in comments if c), "")

@@ -1,0 +1,118 @@
+"""Hydra's exceptions as the user's mistakes: what is wrong, where, the nearest valid name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from toolkit.config.paths import Root, options
+from toolkit.config.provenance import find_choice
+from toolkit.errors import ConfigError, did_you_mean, nearest
+
+
+def translate(error: Exception, overrides: list[str], search: list[Root]) -> ConfigError | None:
+    """The mistake behind an exception that Hydra raised while composing; None if it is a bug."""
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"cannot read `{error.override}`",
+            where="command line",
+            why=error.message.split("\n")[0],
+            fix="write key=value; put values with blanks, commas or brackets in quotes twice: 'key=\"a, b\"'",
+        )
+    if isinstance(error, MissingConfigException):
+        return _unknown_option(error, overrides, search)
+    if "Could not override" in str(error):
+        return _unknown_key(str(error), overrides, search)
+    if "Multiple values for" in str(error):
+        group = re.sub(r".*Multiple values for (\S+?)\. .*", r"\1", str(error).replace("\n", " "))
+        return ConfigError(
+            f"the defaults list sets `{group}` a second time", fix=f"write `- override /{group}: …` there"
+        )
+    if "requires --multirun" in str(error) or "Ambiguous value for argument" in str(error):
+        given = next((word for word in overrides if f"'{word}'" in str(error)), "key=a,b")
+        key, _, value = given.partition("=")
+        return ConfigError(
+            f"`{given}` names several values",
+            where="command line",
+            fix=f"for all of them at once write '{key}=[{value}]', for one run each add -m",
+        )
+    if isinstance(error, HydraException | OmegaConfBaseException | yaml.YAMLError) or _raised_by_hydra(error):
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+        lines = [line.strip() for line in f"{error}\n{cause or ''}".split("\n") if line.strip()]
+        told = [line for line in lines if not re.match(r"(full_key|object_type|reference_type)[:=]", line)]
+        names = re.findall(r"'([^']+)'", told[0]) if told else []
+        where = next((word for word in overrides for name in names if name in word), None)
+        return ConfigError(
+            told[0] if told else type(error).__name__,
+            where=f"command line ({where})" if where else None,
+            why="; ".join(told[1:3]) or None,
+        )
+    return None
+
+
+def _raised_by_hydra(error: Exception) -> bool:
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    module = frame.tb_frame.f_globals.get("__name__", "") if frame else ""
+    return module.split(".")[0] in ("hydra", "omegaconf", "antlr4") and isinstance(
+        error, ValueError | TypeError
+    )
+
+
+def _unknown_option(error: MissingConfigException, overrides: list[str], search: list[Root]) -> ConfigError:
+    groups = options(search)
+    missing = str(error.missing_cfg_file or "")
+    group, _, name = (
+        missing.partition("/") if missing.partition("/")[0] in groups else missing.rpartition("/")
+    )
+    parent = re.match(r"In '([^']+)'", str(error))
+    where = parent.group(1) if parent else None
+    if any(re.match(rf"[+~]*{re.escape(group)}(@.*)?=", word) for word in overrides):
+        where = f"command line ({next(word for word in overrides if word.lstrip('+~').startswith(group))})"
+    else:
+        where = next(
+            (found for file in _chosen(overrides, search) if (found := find_choice(file, group, name))), where
+        )
+    if group == "recipe":
+        what = f"no recipe is called `{name}`"
+    elif group in groups:
+        what = f"`{group}` has no option called `{name}`"
+    else:
+        return ConfigError(
+            f"no declaration `{group}/{name}.yaml` is found", where=where, fix=_groups_fix(group, groups)
+        )
+    return ConfigError(what, where=where, fix=did_you_mean(name, groups.get(group, {})))
+
+
+def _chosen(overrides: list[str], search: list[Root]) -> list[Path]:
+    """The recipe's file, then the files that start every composition."""
+    recipes = options(search).get("recipe", {})
+    named = [word.partition("=")[2] for word in overrides if word.startswith("recipe=")]
+    starts = [root.folder / "config.yaml" for root in search if not root.group]
+    return [recipes[name] for name in named if name in recipes] + [file for file in starts if file.is_file()]
+
+
+def _unknown_key(message: str, overrides: list[str], search: list[Root]) -> ConfigError:
+    found = re.search(r"Could not override '([^']+)'", message)
+    key = found.group(1) if found else ""
+    parent = re.match(r"In '([^']+)'", message)
+    given = next((word for word in overrides if word.lstrip("+~").partition("=")[0] == key), None)
+    where = f"command line ({given})" if given and not parent else parent.group(1) if parent else None
+    groups = options(search)
+    if "." not in key:
+        return ConfigError(f"there is no group or key `{key}`", where=where, fix=_groups_fix(key, groups))
+    return ConfigError(
+        f"nothing composed has a key `{key}`",
+        where=where,
+        fix=f"check the name with `show`; for a key that is only left out, write '+{given or key + '=…'}'",
+    )
+
+
+def _groups_fix(name: str, groups: dict[str, dict[str, Path]]) -> str:
+    close = nearest(name, groups)
+    return f"did you mean `{close}`? groups: {', '.join(groups)}" if close else f"groups: {', '.join(groups)}"

@@ -1,0 +1,120 @@
+"""The whole configuration as typed objects: what a recipe, its groups and overrides compose into."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import toolkit.models
+import toolkit.simulate  # noqa: F401  registers the worlds
+from pydantic import Field
+
+from toolkit.config.measures import Cohort, FeatureSet, Target
+from toolkit.config.node import Node
+from toolkit.config.tables import Dataset, Source
+from toolkit.config.time import SpanText
+from toolkit.registry import models
+from toolkit.training.calibration import Calibration
+from toolkit.training.threshold import ThresholdRule
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class ByCutoffs(Node):
+    """Whole cutoffs: the last ones before the test."""
+
+    cutoffs: int = Field(1, ge=1)
+
+
+class ByFraction(Node):
+    """A fraction of the entities that are not for test."""
+
+    fraction: Share = 0.2
+
+
+class TemporalSplit(Node):
+    """The latest cutoffs test; earlier ones, a whole horizon before, train."""
+
+    kind: Literal["temporal"]
+    test: ByCutoffs = ByCutoffs()
+    validation: ByCutoffs | ByFraction = ByFraction()
+    gap: SpanText | None = Field(None, description="time between a training and a test cutoff; default: the horizon")
+
+
+class RollingSplit(Node):
+    """Rolling-origin backtest: several temporal splits, each testing on the next cutoff."""
+
+    kind: Literal["rolling"]
+    folds: int = Field(3, ge=2)
+    validation: ByCutoffs | ByFraction = ByFraction()
+    gap: SpanText | None = None
+
+
+class GroupedSplit(Node):
+    """Entities are dealt to train, validation and test; all rows of one stay together."""
+
+    kind: Literal["grouped"]
+    test: Share = 0.2
+    validation: Share = 0.2
+
+
+class RandomSplit(Node):
+    """Entities are dealt at random, keeping the classes of a label column in proportion."""
+
+    kind: Literal["random"]
+    test: Share = 0.2
+    validation: Share = 0.2
+    stratify: str | None = Field(None, description="a `column` target whose classes are kept in proportion")
+
+
+Split = Annotated[TemporalSplit | RollingSplit | GroupedSplit | RandomSplit, Field(discriminator="kind")]
+
+
+class Evaluation(Node):
+    """How models are compared and what is reported."""
+
+    select_by: Literal["roc_auc", "pr_auc", "log_loss"] = Field("roc_auc", description="validation metric that chooses (binary)")
+    at: list[str] = Field(["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500")
+    bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
+    segments: list[str] = Field([], description="attributes by which test metrics are broken down")
+    smallest_group: int = Field(50, ge=1, description="groups with fewer rows are withheld")
+    list_size: int = Field(5_000, ge=1, description="rows of a ranked list per target")
+
+
+class Audit(Node):
+    """What the leak audit calls suspicious, and what the recipe answers for."""
+
+    acknowledge: dict[str, str] = Field({}, description="feature → why it is no leak")
+    single_column_auc: float = Field(0.9, gt=0.5, le=1, description="one column alone reaches this: suspicious")
+    on_finding: Literal["warn", "refuse"] = "warn"
+
+
+class Engine(Node):
+    """Embedded DuckDB."""
+
+    kind: Literal["duckdb"] = "duckdb"
+    threads: int = Field(0, ge=0, description="0: as many as the machine has")
+    memory: str = Field("4GB", pattern=r"^\d+\s*[MG]i?B$", description="memory limit of the engine")
+
+
+class Config(Node):
+    """A recipe, composed."""
+
+    name: str | None = Field(None, description="name of the recipe")
+    description: str = ""
+    seed: int = Field(0, ge=0, lt=2**31)
+    cache: str = Field("outputs/.cache", description="folder of prepared data, keyed by content")
+    verbose: bool = False
+    quiet: bool = False
+    dataset: Dataset
+    source: Source
+    cohort: Cohort
+    target: dict[str, Target] = Field(min_length=1)
+    features: dict[str, FeatureSet] = Field(min_length=1)
+    split: Split
+    model: dict[str, models.union()] = Field(min_length=1)  # type: ignore[valid-type]
+    calibration: Calibration = Calibration()
+    threshold: ThresholdRule
+    evaluation: Evaluation = Evaluation()
+    audit: Audit = Audit()
+    engine: Engine = Engine()
+    coherent: list[list[str]] = Field([], description="chains of nested targets, smallest probability first")

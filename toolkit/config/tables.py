@@ -1,0 +1,189 @@
+"""Configuration of data: where tables come from, what their rows must look like, when they were known."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from toolkit.config.node import Node
+from toolkit.config.time import ZoneText
+from toolkit.registry import worlds
+
+ColumnType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
+
+
+class Column(Node):
+    """One column of a table: its type and what its values must satisfy."""
+
+    type: ColumnType = Field(description="text, integer, number, boolean, date or timestamp")
+    nullable: bool = Field(True, description="may a value be missing?")
+    values: list[str] | None = Field(None, description="closed vocabulary")
+    ge: float | None = Field(None, description="smallest value allowed")
+    gt: float | None = Field(None, description="values must be greater than this")
+    le: float | None = Field(None, description="largest value allowed")
+    lt: float | None = Field(None, description="values must be less than this")
+    matches: str | None = Field(None, description="regular expression that the whole text must match")
+    missing: list[str] = Field([], description="texts or numbers that stand for a missing value, e.g. ['?', '-1']")
+    format: str | None = Field(None, description="strptime format of a date or timestamp, e.g. '%d.%m.%Y'")
+    timezone: ZoneText | None = Field(
+        None, description="zone of stamps without an offset (default: UTC); stamps with one are converted"
+    )
+    description: str = ""
+
+    @model_validator(mode="after")
+    def checks_fit_the_type(self) -> Column:
+        bounds = [name for name in ("ge", "gt", "le", "lt") if getattr(self, name) is not None]
+        if bounds and self.type not in ("integer", "number"):
+            raise ValueError(f"`{bounds[0]}` goes with integer or number, not with {self.type}")
+        if (self.values or self.matches) and self.type != "text":
+            raise ValueError(f"`values` and `matches` go with text, not with {self.type}")
+        if self.format and self.type not in ("date", "timestamp"):
+            raise ValueError(f"`format` goes with date or timestamp, not with {self.type}")
+        if self.timezone and self.type != "timestamp":
+            raise ValueError(f"`timezone` goes with timestamp, not with {self.type}")
+        return self
+
+
+def _short_column(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
+
+
+ColumnOrType = Annotated[Column, BeforeValidator(_short_column, json_schema_input_type=Column | ColumnType)]
+
+
+class Table(Node):
+    """A declared table: what identifies a row, when the row became known, and its columns."""
+
+    read: str | None = Field(None, description="file or database table to read; default: found by the table's name")
+    key: list[str] | str | None = Field(None, description="column(s) that identify a row; read as text, unique")
+    entity: str | None = Field(None, description="column that holds the key of the entity the row is about")
+    clock: str | None = Field(None, description="column saying when the row became known")
+    event_time: str | None = Field(None, description="column saying when it happened, if not the clock")
+    known: Literal["always"] | None = Field(
+        None, description="`always`: an undated table whose rows are assumed to be known at every cutoff"
+    )
+    columns: dict[str, ColumnOrType] = Field({}, description="declared columns; a short form is `name: type`")
+    infer: bool = Field(False, description="infer the types of the columns that are not declared, and show them")
+    derive: dict[str, str] = Field({}, description="further columns as SQL expressions over the declared ones")
+    on_bad_row: Literal["refuse", "drop"] = Field(
+        "refuse", description="rows that break the contract: refuse the table, or drop them (written aside)"
+    )
+    observed_until: str | None = Field(
+        None, description="day up to which the table is complete, if later than its last row"
+    )
+    description: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        if self.key is None:
+            return ()
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    @model_validator(mode="after")
+    def says_when_rows_are_known(self) -> Table:
+        if self.clock is None and self.known is None:
+            raise ValueError("says neither `clock` (column when a row became known) nor `known: always`")
+        if self.clock is not None and self.known is not None:
+            raise ValueError("has both a `clock` and `known: always`; keep one")
+        if self.event_time and not self.clock:
+            raise ValueError("`event_time` needs a `clock` that says when the row became known")
+        if not self.columns and not self.infer:
+            raise ValueError("declares no `columns`; list them, or say `infer: true`")
+        return self
+
+    @model_validator(mode="after")
+    def roles_are_columns(self) -> Table:
+        if self.infer:
+            return self
+        for role in ("entity", "clock", "event_time"):
+            name = getattr(self, role)
+            if name and name not in self.columns:
+                raise ValueError(f"`{role}: {name}` is not among its columns")
+        for name in self.keys:
+            if name not in self.columns:
+                raise ValueError(f"`key: {name}` is not among its columns")
+        return self
+
+    @model_validator(mode="after")
+    def clocks_are_times(self) -> Table:
+        for role in ("clock", "event_time"):
+            name = getattr(self, role)
+            if name in self.columns and self.columns[name].type not in ("date", "timestamp"):
+                raise ValueError(f"`{role}: {name}` must be a date or a timestamp, not {self.columns[name].type}")
+        return self
+
+
+class Relation(Node):
+    """An edge table between entities."""
+
+    table: str
+    ends: tuple[str, str] = Field(description="the two columns that hold entity keys")
+    type: str | None = Field(None, description="column with the kind of relation")
+    weight: str | None = Field(None, description="column with the strength of an edge")
+    directed: bool = Field(False, description="true: only from the first end to the second")
+    description: str = ""
+
+
+class Dataset(Node):
+    """Tables and the relations between their entities."""
+
+    entity: str = Field(description="table whose rows are the entities that are scored")
+    tables: dict[str, Table]
+    relations: dict[str, Relation] = {}
+    description: str = ""
+
+    @model_validator(mode="after")
+    def entity_is_a_keyed_table(self) -> Dataset:
+        if self.entity not in self.tables:
+            raise ValueError(f"`entity: {self.entity}` is not among its tables: {', '.join(self.tables)}")
+        if len(self.tables[self.entity].keys) != 1:
+            raise ValueError(f"table `{self.entity}` is the entity table and needs exactly one `key` column")
+        return self
+
+    @model_validator(mode="after")
+    def relations_name_tables(self) -> Dataset:
+        for name, relation in self.relations.items():
+            if relation.table not in self.tables:
+                raise ValueError(f"relation `{name}`: no table is called `{relation.table}`")
+            table = self.tables[relation.table]
+            for column in (*relation.ends, relation.type, relation.weight):
+                if column and not table.infer and column not in table.columns and column not in table.derive:
+                    raise ValueError(f"relation `{name}`: table `{relation.table}` has no column `{column}`")
+        return self
+
+
+class CsvOptions(Node):
+    """How text files are read."""
+
+    delimiter: str = Field("auto", description="one character, or auto")
+    encoding: str = Field("auto", description="utf-8, latin-1, cp1252, utf-16, …, or auto (UTF-8, else cp1252)")
+    quote: str = Field('"', max_length=1)
+    trim: bool = Field(False, description="strip blanks around names and values")
+
+
+class FolderSource(Node):
+    """A folder with one CSV or Parquet file per table."""
+
+    kind: Literal["folder"]
+    path: str = Field(description="the folder; a table is found as <table>.csv, .csv.gz, .tsv, .parquet …")
+    csv: CsvOptions = CsvOptions()
+
+
+class DatabaseSource(Node):
+    """A DuckDB file, or a SQL database through DuckDB's own extensions (sqlite, postgres, mysql)."""
+
+    kind: Literal["database"]
+    path: str = Field(description="file, or connection string of the extension")
+    type: Literal["duckdb", "sqlite", "postgres", "mysql"] = "duckdb"
+    db_schema: str | None = Field(None, alias="schema", description="schema that holds the tables")
+
+
+class SimulatedSource(Node):
+    """A simulated world that stands in for private data."""
+
+    kind: Literal["simulated"]
+    world: worlds.union()  # type: ignore[valid-type]
+
+
+Source = Annotated[FolderSource | DatabaseSource | SimulatedSource, Field(discriminator="kind")]

@@ -1,0 +1,138 @@
+"""Spans of time and calendars of cutoffs as YAML writes them: `30d`, `12 months`, `1 week on sunday`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, WithJsonSchema
+
+UNITS = {
+    "h": "hour", "hour": "hour", "hours": "hour",
+    "d": "day", "day": "day", "days": "day",
+    "w": "week", "week": "week", "weeks": "week",
+    "mo": "month", "month": "month", "months": "month",
+    "y": "year", "year": "year", "years": "year",
+}  # fmt: skip
+DAYS = {"hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+SPAN = re.compile(r"^\s*(\d+)\s*([a-z]+)\s*$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A whole number of calendar units: 12 months is 12 months, however many days they have."""
+
+    count: int
+    unit: str
+
+    @property
+    def days(self) -> float:
+        """Mean length in days (a month is 365.25 / 12), for rates and for ordering spans."""
+        return self.count * DAYS[self.unit]
+
+    def after(self, moment: datetime) -> datetime:
+        """`moment` moved forward; the last day of a shorter month where the day does not exist."""
+        return _shift(moment, self.count, self.unit)
+
+    def before(self, moment: datetime) -> datetime:
+        return _shift(moment, -self.count, self.unit)
+
+    def __str__(self) -> str:
+        return f"{self.count} {self.unit}{'s' if self.count != 1 else ''}"
+
+    @property
+    def short(self) -> str:
+        """As it stands in a feature's name: `90d`, `12mo`, `1y`."""
+        return f"{self.count}{ {'hour': 'h', 'day': 'd', 'week': 'w', 'month': 'mo', 'year': 'y'}[self.unit] }"
+
+
+def _shift(moment: datetime, count: int, unit: str) -> datetime:
+    if unit in ("hour", "day", "week"):
+        return moment + timedelta(**{f"{unit}s": count})
+    months = moment.year * 12 + moment.month - 1 + count * (12 if unit == "year" else 1)
+    year, month = divmod(months, 12)
+    first_of_next = datetime(year + (month == 11), (month + 1) % 12 + 1, 1)
+    last_day = (first_of_next - timedelta(days=1)).day
+    return moment.replace(year=year, month=month + 1, day=min(moment.day, last_day))
+
+
+def span(text: str) -> Span:
+    """`30d`, `2 weeks`, `12 months`, `1y` → Span. Raises ValueError with what is allowed."""
+    found = SPAN.match(str(text))
+    unit = UNITS.get(found.group(2).lower()) if found else None
+    if not found or unit is None or int(found.group(1)) < 1:
+        raise ValueError(f"`{text}` is not a span of time; write for example 30d, 2 weeks, 12 months or 1 year")
+    return Span(int(found.group(1)), unit)
+
+
+def _checked_span(text: str) -> str:
+    span(text)
+    return text
+
+
+def _checked_window(text: str) -> str:
+    if text not in ("all", "horizon"):
+        span(text)
+    return text
+
+
+def _checked_step(text: str) -> str:
+    step(text)
+    return text
+
+
+def _checked_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except Exception:
+        raise ValueError(f"`{text}` is not a time zone; write for example UTC or Europe/Berlin") from None
+    return text
+
+
+def _pattern(extra: str = "") -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": rf"^\s*(\d+\s*[a-zA-Z]+{extra})\s*$"})
+
+
+SpanText = Annotated[str, AfterValidator(_checked_span), _pattern()]
+WindowText = Annotated[str, AfterValidator(_checked_window), _pattern("|all|horizon")]
+StepText = Annotated[str, AfterValidator(_checked_step), _pattern(r"(\s+on\s+\w+)?")]
+ZoneText = Annotated[str, AfterValidator(_checked_zone)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """`1 week on sunday`: a span and, for weeks, the weekday it falls on (Monday is 0)."""
+
+    span: Span
+    weekday: int | None = None
+
+    def moments(self, start: datetime, end: datetime) -> Iterator[datetime]:
+        """Moments from `start` (or the first matching weekday after it) to `end`, both included."""
+        if self.weekday is not None:
+            start += timedelta(days=(self.weekday - start.weekday()) % 7)
+        index = 0
+        while (moment := _shift(start, self.span.count * index, self.span.unit)) <= end:
+            yield moment
+            index += 1
+
+
+def step(text: str) -> Step:
+    """`1 month`, `1 week on sunday` → Step."""
+    head, _, day = str(text).lower().partition(" on ")
+    if not day:
+        return Step(span(head))
+    if span(head).unit != "week" or day.strip() not in WEEKDAYS:
+        raise ValueError(f"`{text}`: `on <weekday>` goes with weeks, for example `1 week on sunday`")
+    return Step(span(head), WEEKDAYS.index(day.strip()))
+
+
+def to_utc(moment: datetime, zone: str) -> datetime:
+    """A wall-clock moment in `zone` (or one with its own offset) as naive UTC, as all instants are kept."""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=ZoneInfo(zone))
+    return moment.astimezone(UTC).replace(tzinfo=None)

@@ -1,0 +1,80 @@
+"""A content-addressed store: what was made once from the same declaration and data is not made again.
+
+An entry's name is the hash of everything that it was made from: the declaration, the content of what
+it read, and the code that made it. So an edited feature or file never meets a stale result, and what
+does not depend on the edit is found again. Entries are written aside and renamed: whole or absent.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+
+def digest(material: Any) -> str:
+    """SHA-256 of a JSON-able value in canonical form."""
+    text = json.dumps(material, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def code_digest(*packages: str) -> str:
+    """SHA-256 over the source of some of our own packages: changed code makes new entries."""
+    root = Path(__file__).parents[1]
+    found = sorted(path for package in packages for path in (root / package).rglob("*.py"))
+    return digest([(str(path.relative_to(root)), file_digest(path)) for path in found])
+
+
+class Cache:
+    """Folders under one root, named by kind and content."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+        self.built: list[str] = []  # kinds and names built rather than found, in order
+
+    def entry(self, kind: str, material: Any, build: Callable[[Path], None], label: str = "") -> Path:
+        """The folder made from `material`; `build(folder)` fills it if it does not exist yet.
+
+        Two processes that ask at the same moment build it once: the second waits at a lock.
+        """
+        final = self.root / kind / digest(material)[:32]
+        if final.exists():
+            os.utime(final)
+            return final
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(final.with_suffix(".lock")):
+            if final.exists():
+                return final
+            aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+            try:
+                build(aside)
+                aside.rename(final)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+            self.built.append(f"{kind}:{label or final.name}")
+        return final
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)

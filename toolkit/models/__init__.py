@@ -1,0 +1,24 @@
+"""Models through one interface; importing this package registers the toolkit's own."""
+
+from __future__ import annotations
+
+from toolkit.models.forest import RandomForest
+from toolkit.models.hist_gbm import HistGBM
+from toolkit.models.interface import Batch, Column, Fitted, Model, ModelConfig, Progress, Task
+from toolkit.models.lightgbm import LightGBM
+from toolkit.models.linear import Logistic
+from toolkit.models.prior import Prior
+from toolkit.models.rule import Rule
+from toolkit.models.xgboost import XGBoost
+from toolkit.registry import Component, models
+
+__all__ = ["Batch", "Column", "Fitted", "Model", "ModelConfig", "Progress", "Task"]
+
+
+def build(config: ModelConfig) -> ModelConfig:
+    """A model's configuration is the model."""
+    return config
+
+
+for _config in (Prior, Rule, Logistic, RandomForest, HistGBM, LightGBM, XGBoost):
+    models.add(Component(_config.model_fields["kind"].default, _config, build))

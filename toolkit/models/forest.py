@@ -1,0 +1,191 @@
+"""Random forests (Breiman 2001) by scikit-learn; missing values go down the tree as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from toolkit.bundle.files import read_json, write_json
+from toolkit.errors import ConfigError, DataError
+from toolkit.models.interface import (
+    Batch,
+    Column,
+    ModelConfig,
+    Progress,
+    Task,
+    require_columns,
+    require_width,
+    shares,
+)
+from toolkit.models.one_by_one import labelled, spread
+
+_CHUNK = 16_384  # rows predicted at a time; also what threads share out
+
+
+class RandomForest(ModelConfig):
+    """Random forest: many deep trees on resampled rows, averaged; a sturdy model with little to tune."""
+
+    kind: Literal["random_forest"] = "random_forest"
+    trees: int = Field(300, ge=1, le=10_000, description="Number of trees.")
+    max_depth: int | None = Field(
+        12, ge=1, le=64, description="Most levels of a tree; null lets trees grow out (large bundles)."
+    )
+    min_samples_leaf: int = Field(5, ge=1, le=1_000_000, description="Fewest training rows in a leaf.")
+    max_features: Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] = Field(
+        "sqrt", description="Columns looked at per split: sqrt, log2, or a share of all columns."
+    )
+    max_samples: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the rows each tree is grown on; null resamples as many as there are.",
+    )
+    class_weight: Literal["none", "balanced"] = Field(
+        "none",
+        description="balanced: every class weighs the same in total. Probabilities then need calibration.",
+    )
+    multi_output: bool = Field(
+        False,
+        description="Grow one forest for all targets together (all classes, or all numbers), on rows where "
+        "every label is known; false grows one forest per target.",
+    )
+
+    def fit(
+        self,
+        tasks: Sequence[Task],
+        columns: Sequence[Column],
+        train: Batch,
+        valid: Batch,
+        *,
+        seed: int,
+        threads: int,
+        progress: Progress | None = None,
+    ) -> ForestsFitted:
+        require_columns(columns)
+        together = self.multi_output and len(tasks) > 1
+        if together and len({task.type == "regression" for task in tasks}) > 1:
+            raise ConfigError(
+                "one forest cannot learn classes and numbers together",
+                where="model.multi_output",
+                fix="set `multi_output: false`, or give the numeric targets a recipe of their own",
+            )
+        groups = [list(range(len(tasks)))] if together else [[number] for number in range(len(tasks))]
+        forests, seen, notes = [], [], []
+        for group in groups:
+            rows = _complete(train, group)
+            empty = Batch(rows.X[:0], rows.y[:0])
+            ready = [labelled(tasks[number], number, rows, empty) for number in group]
+            labels = [fit_rows.y for fit_rows, _, _ in ready]
+            forest = self._forest(tasks[group[0]].type, seed, threads)
+            forests.append(forest.fit(ready[0][0].X, np.column_stack(labels) if together else labels[0]))
+            seen += [present for _, _, present in ready]
+            lost = len(train.y) - len(rows.y)
+            told = f"one forest for {len(group)} targets" + (
+                f"; {lost:,} rows lack some label" if lost else ""
+            )
+            notes += [[told] if together else [] for _ in group]
+            if progress:
+                progress(tasks[group[-1]].name, self.trees, self.trees)
+        return ForestsFitted(tuple(tasks), len(columns), tuple(forests), seen, notes, self.trees, threads)
+
+    def load(self, folder: Path) -> ForestsFitted:
+        from toolkit.bundle.estimators import load
+
+        facts = read_json(folder / "forests.json")
+        tasks = tuple(Task(one["name"], one["type"], tuple(one["classes"])) for one in facts["tasks"])
+        forests = tuple(load(folder / f"{number}.skops") for number in range(facts["forests"]))
+        return ForestsFitted(tasks, facts["columns"], forests, facts["seen"], facts["notes"], facts["trees"])
+
+    def _forest(self, task_type: str, seed: int, threads: int) -> Any:
+        from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+        options: dict[str, Any] = {
+            "n_estimators": self.trees,
+            "max_depth": self.max_depth,
+            "min_samples_leaf": self.min_samples_leaf,
+            "max_features": self.max_features,
+            "max_samples": self.max_samples,
+            "random_state": seed,
+            "n_jobs": threads,
+        }
+        if task_type == "regression":
+            return RandomForestRegressor(**options)
+        weight = "balanced" if self.class_weight == "balanced" else None
+        return RandomForestClassifier(**options, class_weight=weight)
+
+
+@dataclass
+class ForestsFitted:
+    """One scikit-learn forest for all tasks, or one for each."""
+
+    tasks: tuple[Task, ...]
+    columns: int
+    forests: tuple[Any, ...]
+    seen: list[list[int]]
+    notes: list[list[str]]
+    trees: int
+    threads: int = 1  # used to predict; the result does not depend on it
+
+    @property
+    def iterations(self) -> list[int]:
+        return [self.trees] * len(self.tasks)
+
+    def predict(self, X: np.ndarray) -> list[np.ndarray]:
+        require_width(X, self.columns)
+        outputs = [output for forest in self.forests for output in self._outputs(forest, X)]
+        return [
+            output[:, 1] if task.type == "binary" else spread(output, task, seen)
+            for output, task, seen in zip(outputs, self.tasks, self.seen, strict=True)
+        ]
+
+    def _outputs(self, forest: Any, X: np.ndarray) -> list[np.ndarray]:
+        """One array per target of a forest.
+
+        Threads share out rows, not trees: a forest that adds up its trees in several threads does so
+        in changing order, and the last digits change with it.
+        """
+        forest.set_params(n_jobs=1)
+        if not len(X):  # scikit-learn refuses an empty input
+            return [output[:0] for output in _predict(forest, np.zeros((1, self.columns), np.float32))]
+        chunks = [X[start : start + _CHUNK] for start in range(0, len(X), _CHUNK)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            parts = list(pool.map(lambda chunk: _predict(forest, chunk), chunks))
+        return [np.concatenate(output) for output in zip(*parts, strict=True)]
+
+    def importance(self) -> list[np.ndarray]:
+        each = [shares(forest.feature_importances_) for forest in self.forests]
+        return each if len(each) == len(self.tasks) else each * len(self.tasks)
+
+    def save(self, folder: Path) -> None:
+        from toolkit.bundle.estimators import dump
+
+        tasks = [{"name": task.name, "type": task.type, "classes": list(task.classes)} for task in self.tasks]
+        facts = {"tasks": tasks, "seen": self.seen, "notes": self.notes, "columns": self.columns}
+        write_json(folder / "forests.json", facts | {"trees": self.trees, "forests": len(self.forests)})
+        for number, forest in enumerate(self.forests):
+            forest.set_params(n_jobs=1)  # the machine's threads are no part of the model
+            dump(forest, folder / f"{number}.skops")
+
+
+def _predict(forest: Any, X: np.ndarray) -> list[np.ndarray]:
+    if not hasattr(forest, "predict_proba"):
+        values = forest.predict(X)
+        return [values] if values.ndim == 1 else list(values.T)
+    probability = forest.predict_proba(X)
+    return probability if isinstance(probability, list) else [probability]
+
+
+def _complete(train: Batch, group: list[int]) -> Batch:
+    """The rows that have a label for every target of the group."""
+    if len(group) == 1:
+        return train
+    complete = ~np.isnan(train.y[:, group]).any(axis=1)
+    if not complete.any():
+        raise DataError("no training row has a label for every target", fix="set `model.multi_output: false`")
+    return train if complete.all() else Batch(train.X[complete], train.y[complete])

@@ -1,0 +1,226 @@
+"""Models that learn one target at a time: the loop over targets, and what every target needs checked.
+
+A model of this kind writes `fit_one` and `load_one`. It gets only labelled rows, and class indices
+without gaps: classes absent from training rows come back as probability 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from toolkit.bundle.files import read_json, write_json
+from toolkit.errors import DataError
+from toolkit.models.interface import (
+    Batch,
+    Column,
+    ModelConfig,
+    Progress,
+    Task,
+    require_columns,
+    require_width,
+)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rows of one target. X: float32 [rows, columns]; y: int64 or (regression) float64 [rows]."""
+
+    X: np.ndarray
+    y: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+class FittedOne(Protocol):
+    """A model fitted on one target; the members mean what they mean in `Fitted`."""
+
+    iterations: int | None
+    notes: list[str]
+
+    def predict(self, X: np.ndarray) -> np.ndarray: ...
+
+    def importance(self) -> np.ndarray | None: ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class OneByOneFitted:
+    """One fitted model per task. seen: per multiclass task, the indices of the classes in training rows."""
+
+    tasks: tuple[Task, ...]
+    seen: tuple[list[int], ...]
+    columns: int
+    parts: tuple[FittedOne, ...]
+
+    @property
+    def iterations(self) -> list[int | None]:
+        return [part.iterations for part in self.parts]
+
+    @property
+    def notes(self) -> list[list[str]]:
+        return [part.notes for part in self.parts]
+
+    def predict(self, X: np.ndarray) -> list[np.ndarray]:
+        require_width(X, self.columns)
+        return [
+            spread(part.predict(X), task, seen)
+            for part, task, seen in zip(self.parts, self.tasks, self.seen, strict=True)
+        ]
+
+    def importance(self) -> list[np.ndarray | None]:
+        return [part.importance() for part in self.parts]
+
+    def save(self, folder: Path) -> None:
+        facts = [
+            {"name": task.name, "type": task.type, "classes": list(task.classes), "seen": seen}
+            | {"iterations": part.iterations, "notes": part.notes}
+            for task, seen, part in zip(self.tasks, self.seen, self.parts, strict=True)
+        ]
+        write_json(folder / "tasks.json", {"columns": self.columns, "tasks": facts})
+        for number, part in enumerate(self.parts):
+            (folder / str(number)).mkdir()  # by number: a target's name need not be a file's name
+            part.save(folder / str(number))
+
+
+class OneByOne(ModelConfig):
+    """Base of models that fit each target on its own."""
+
+    needs_columns: ClassVar[bool] = True
+
+    def fit_one(
+        self,
+        task: Task,
+        columns: Sequence[Column],
+        train: Rows,
+        valid: Rows,
+        *,
+        seed: int,
+        threads: int,
+        progress: Progress | None,
+    ) -> FittedOne:
+        """Fit one target; `task.classes` lists only the classes seen in training rows."""
+        raise NotImplementedError
+
+    def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> FittedOne:
+        """Read what the part's `save` wrote."""
+        raise NotImplementedError
+
+    def fit(
+        self,
+        tasks: Sequence[Task],
+        columns: Sequence[Column],
+        train: Batch,
+        valid: Batch,
+        *,
+        seed: int,
+        threads: int,
+        progress: Progress | None = None,
+    ) -> OneByOneFitted:
+        if self.needs_columns:
+            require_columns(columns)
+        parts, seen = [], []
+        for number, task in enumerate(tasks):
+            fit_rows, valid_rows, present = labelled(task, number, train, valid)
+            part = self.fit_one(
+                among(task, present),
+                columns,
+                fit_rows,
+                valid_rows,
+                seed=seed,
+                threads=threads,
+                progress=progress,
+            )
+            parts.append(part)
+            seen.append(present)
+        return OneByOneFitted(tuple(tasks), tuple(seen), len(columns), tuple(parts))
+
+    def load(self, folder: Path) -> OneByOneFitted:
+        facts: dict[str, Any] = read_json(folder / "tasks.json")
+        tasks = tuple(Task(one["name"], one["type"], tuple(one["classes"])) for one in facts["tasks"])
+        seen = tuple(one["seen"] for one in facts["tasks"])
+        parts = tuple(
+            self.load_one(
+                folder / str(number), among(tasks[number], seen[number]), one["iterations"], one["notes"]
+            )
+            for number, one in enumerate(facts["tasks"])
+        )
+        return OneByOneFitted(tasks, seen, facts["columns"], parts)
+
+
+def labelled(task: Task, number: int, train: Batch, valid: Batch) -> tuple[Rows, Rows, list[int]]:
+    """The labelled rows of one target, with class indices made gapless, and the classes present.
+
+    Validation rows of a class that no training row has are left out: nothing can be learnt of them.
+    Raises DataError if no row is labelled, a label is not valid, or training rows have one class only.
+    """
+    fit_rows, valid_rows = (_with_label(batch, number) for batch in (train, valid))
+    if not len(fit_rows):
+        raise DataError(
+            f"target `{task.name}` has no label in any training row",
+            where=f"target.{task.name}",
+            fix="check its declaration and the split: training rows need labels",
+        )
+    if task.type == "regression":
+        return fit_rows, valid_rows, []
+    allowed = 2 if task.type == "binary" else len(task.classes)
+    present = np.unique(fit_rows.y)
+    if not np.isin(present, np.arange(allowed)).all():
+        raise DataError(
+            f"target `{task.name}` ({task.type}) has the label {present[~np.isin(present, np.arange(allowed))][0]:g}",
+            where=f"target.{task.name}",
+            why=f"labels must be 0 … {allowed - 1}",
+            fix="declare the target's type to match its labels",
+        )
+    if len(present) < 2:
+        name = task.classes[int(present[0])] if task.classes else f"{present[0]:g}"
+        raise DataError(
+            f"target `{task.name}` has one class only in training rows: all {len(fit_rows):,} are `{name}`",
+            where=f"target.{task.name}",
+            why="a model cannot learn to tell apart what it sees one side of",
+            fix="widen the training rows or the horizon, or change the target's condition",
+        )
+    known = np.isin(valid_rows.y, present)
+    if not known.all():
+        valid_rows = Rows(valid_rows.X[known], valid_rows.y[known])
+    index = [replace(rows, y=np.searchsorted(present, rows.y)) for rows in (fit_rows, valid_rows)]
+    return index[0], index[1], [int(one) for one in present]
+
+
+def _with_label(batch: Batch, number: int) -> Rows:
+    y = batch.y[:, number]
+    has = ~np.isnan(y)
+    X = batch.X if has.all() else batch.X[has]  # a million rows are not copied for nothing
+    return Rows(X, y[has].astype(np.float64))
+
+
+def among(task: Task, seen: list[int]) -> Task:
+    """The task with only the classes that training rows have."""
+    return (
+        replace(task, classes=tuple(task.classes[one] for one in seen)) if task.type == "multiclass" else task
+    )
+
+
+def spread(prediction: np.ndarray, task: Task, seen: list[int]) -> np.ndarray:
+    """[rows, seen classes] → [rows, classes], with 0 for classes never seen; other tasks unchanged."""
+    if task.type != "multiclass" or len(seen) == len(task.classes):
+        return prediction
+    full = np.zeros((len(prediction), len(task.classes)))
+    full[:, seen] = prediction
+    return full
+
+
+def balanced_weights(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Weights [rows] that give every class of the training labels `y` the same total, mean 1 on `y`.
+
+    For two classes this is scale_pos_weight = negatives / positives, up to a constant that keeps the
+    total weight at the number of rows, so that regularisation keeps its meaning.
+    """
+    count = np.bincount(y)
+    return (len(y) / (len(count) * count))[rows]

@@ -1,0 +1,274 @@
+"""The design matrix: rows, features and raw target values of a recipe, each part cached by its content."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from sqlglot import exp
+
+from toolkit.config.measures import Calendar, Cohort, FeatureSet, Neighbours, OverRelation, Target
+from toolkit.config.tables import Dataset, Source
+from toolkit.config.time import Span
+from toolkit.data import sql
+from toolkit.data import tables as data_tables
+from toolkit.data.cache import Cache, code_digest, digest
+from toolkit.data.engine import Engine
+from toolkit.data.sql import col
+from toolkit.data.tables import Tables
+from toolkit.errors import ConfigError, DataError, did_you_mean
+from toolkit.prepare import cohort as cohorts
+from toolkit.prepare import leaks
+from toolkit.prepare.cohort import COHORT, FEATURES
+from toolkit.prepare.features import CompiledSet, Feature, compile_set
+from toolkit.prepare.measure import ENTITY, ROW, Query
+from toolkit.prepare.measure import Source as ColumnSource
+from toolkit.prepare.targets import CompiledTarget, compile_target, horizon_of, tables_of
+
+CODE = ("data", "prepare")
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What the matrix is made of; a part of the whole configuration, and all that a bundle needs to score."""
+
+    dataset: Dataset
+    cohort: Cohort
+    target: Mapping[str, Target]
+    features: Mapping[str, FeatureSet]
+
+    def tables(self) -> list[str]:
+        """Names of the tables that are read, in the order of their declaration."""
+        names = cohorts_tables(self.cohort, self.dataset)
+        for node in [*self.features.values(), *self.target.values()]:
+            names |= tables_of(node)
+            names |= {self.dataset.relations[r].table for r in relations_of(node) if r in self.dataset.relations}
+            if isinstance(node, Calendar):
+                names.add(self.dataset.entity)
+        for name in sorted(names):
+            if name not in self.dataset.tables:
+                raise ConfigError(f"no table is called `{name}`", where="dataset.tables",
+                                  fix=did_you_mean(name, self.dataset.tables))
+        return [name for name in self.dataset.tables if name in names]
+
+    def horizons(self) -> dict[str, tuple[Span, set[str]]]:
+        """Target → its horizon and the tables that it is measured in."""
+        found = {}
+        for name, node in self.target.items():
+            span = horizon_of(node)
+            if span is not None:
+                found[name] = (span, tables_of(node.model_copy(update={"among": []})))
+        return found
+
+
+def cohorts_tables(cohort: Cohort, dataset: Dataset) -> set[str]:
+    return {dataset.entity, *(condition.table for condition in cohort.having)}
+
+
+def relations_of(node: Any) -> set[str]:
+    """Relations that a target or a feature set goes over, at any depth."""
+    if isinstance(node, OverRelation):
+        return {node.relation} | (relations_of(node.of) if node.of else set())
+    found = {node.relation} if isinstance(node, Neighbours) else set()
+    if hasattr(type(node), "model_fields"):
+        for key in type(node).model_fields:
+            found |= relations_of(getattr(node, key))
+    elif isinstance(node, dict):
+        for value in node.values():
+            found |= relations_of(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            found |= relations_of(value)
+    return found
+
+
+@dataclass
+class Compiled:
+    """The declaration as queries over loaded tables; the cohort's frames are kept in the engine."""
+
+    tables: Tables
+    cutoffs: tuple[datetime, ...]
+    sets: list[CompiledSet]
+    targets: dict[str, CompiledTarget]
+    labels: dict[ColumnSource, str]
+    cohort_sql: list[tuple[str, exp.Expression]]
+    cohort_key: dict[str, Any]
+
+    @property
+    def features(self) -> list[Feature]:
+        return [feature for compiled in self.sets for feature in compiled.features]
+
+    def assumptions(self) -> list[str]:
+        return sorted({text for compiled in self.sets for text in compiled.assumptions})
+
+
+@dataclass
+class Matrix:
+    """Rows, features and raw target values.
+
+    entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
+    [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows].
+    """
+
+    entity: np.ndarray
+    cutoff: np.ndarray
+    features: list[Feature]
+    columns: dict[str, Any]
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    eligible: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.entity)
+
+
+def compile_all(declaration: Declaration, tables: Tables, engine: Engine, cache: Cache,
+                cutoffs: Sequence[datetime] | None = None, labelled: bool = True) -> Compiled:
+    """Everything up to running the queries: the cohort's rows, the refusals, the feature and target queries.
+
+    cutoffs: score at these moments rather than the declared ones; labelled: compile the targets too.
+    """
+    if cutoffs is None:
+        cutoffs = cohorts.moments(declaration.cohort, tables, declaration.horizons()).cutoffs
+    key = {
+        "cohort": declaration.cohort.model_dump(exclude={"description"}), "cutoffs": [c.isoformat() for c in cutoffs],
+        "tables": tables.fingerprints(cohorts_tables(declaration.cohort, declaration.dataset)), "code": code_digest(*CODE),
+    }  # fmt: skip
+    statements: list[tuple[str, exp.Expression]] = []
+
+    def build(folder: Path) -> None:
+        statements.extend(cohorts.keep(declaration.cohort, cutoffs, tables, engine))
+        engine.write(exp.select("*").from_(sql.table(COHORT)).order_by(col(ROW)), folder / "rows.parquet")
+        engine.drop(COHORT)
+
+    folder = cache.entry("cohorts", key, build)
+    engine.view(COHORT, folder / "rows.parquet")
+    targets = {name: compile_target(name, node, tables, engine) for name, node in declaration.target.items()} if labelled else {}
+    labels = leaks.label_columns(list(targets.values()), tables)
+    sets = [compile_set(name, node, tables, FEATURES, frozenset(labels)) for name, node in declaration.features.items()]
+    entity = tables[declaration.dataset.entity]
+    where = declaration.cohort.where
+    read = sql.expression(where, entity.columns, "cohort.where").columns if where else frozenset()
+    leaks.refuse(sets, labels, frozenset(entity.sources(read)))
+    if any(table.spec.clock for table in tables.loaded.values()) and not cutoffs:
+        for compiled in sets:
+            for name in compiled.query.tables:
+                if tables[name].spec.clock:
+                    raise ConfigError(f"feature set `{compiled.name}` looks at table `{name}`, which has a clock, but the "
+                                      "cohort has no cutoffs", where="cohort.cutoffs", fix="declare the cutoffs")
+    return Compiled(tables, tuple(cutoffs), sets, targets, labels, statements, key)
+
+
+def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress | None = None) -> Matrix:
+    """Run the queries (or find their results) and put the columns together."""
+    started = time.perf_counter()
+    rows = engine.arrow(exp.select(col(ENTITY), col("cutoff")).from_(sql.table(COHORT)).order_by(col(ROW)))
+    entity = rows[ENTITY].to_numpy(zero_copy_only=False)
+    if not len(entity):
+        raise DataError("the cohort has no rows", where="cohort", fix="look at `where`, `having` and the cutoffs (verb `plan`)")
+    matrix = Matrix(entity, rows["cutoff"].to_numpy(zero_copy_only=False), compiled.features, {})
+    relations = {name: relation.model_dump() for name, relation in compiled.tables.dataset.relations.items()}
+    parts = len(compiled.sets) + len(compiled.targets)
+    for number, part in enumerate(compiled.sets):
+        if progress:
+            progress(f"features {part.name}", number / parts)
+        begun = time.perf_counter()
+        path = _result("features", part.query, part.name, compiled, relations, engine, cache)
+        _scatter(pq.read_table(path), part.features, matrix)
+        matrix.seconds[part.name] = time.perf_counter() - begun
+    for number, (name, target) in enumerate(compiled.targets.items()):
+        if progress:
+            progress(f"target {name}", (len(compiled.sets) + number) / parts)
+        begun = time.perf_counter()
+        path = _result("targets", target.query, name, compiled, relations, engine, cache)
+        matrix.values[name] = _values(pq.read_table(path), target, len(entity))
+        matrix.eligible[name] = _eligible(target, engine, len(entity))
+        matrix.seconds[f"target {name}"] = time.perf_counter() - begun
+    matrix.seconds["total"] = time.perf_counter() - started
+    return matrix
+
+
+def _result(kind: str, query: Query, label: str, compiled: Compiled, relations: dict[str, Any], engine: Engine, cache: Cache) -> Path:
+    """The query's rows as Parquet, found or made. Its text stands for the declaration."""
+    material = {
+        "query": stable_text(query), "cohort": compiled.cohort_key,
+        "tables": compiled.tables.fingerprints(set(query.tables)), "relations": relations if query.steps else {},
+    }  # fmt: skip
+
+    def make(folder: Path) -> None:
+        for name, step in query.steps:
+            engine.keep(name, step)
+        engine.write(query.tree, folder / "values.parquet")
+        for name, _ in query.steps:
+            engine.drop(name)
+
+    return cache.entry(kind, material, make, label) / "values.parquet"
+
+
+def stable_text(query: Query) -> str:
+    """The query as text with the numbers of its kept tables counted from one."""
+    text = "\n".join([*(f"{name}: {sql.render(tree)}" for name, tree in query.steps), sql.render(query.tree)])
+    for number, (name, _) in enumerate(query.steps):
+        text = text.replace(f'"{name}"', f'"step {number}"').replace(f"{name}:", f"step {number}:")
+    return text
+
+
+def _scatter(table: pa.Table, features: Sequence[Feature], matrix: Matrix) -> None:
+    """Columns of a result, whose rows come in any order, into full columns."""
+    at = table[ROW].to_numpy()
+    for feature in features:
+        column = table[feature.column]
+        if feature.kind == "categorical":
+            coded = pc.dictionary_encode(column.cast(pa.string())).combine_chunks()
+            codes = np.full(len(matrix), -1, np.int32)
+            codes[at] = coded.indices.fill_null(-1).to_numpy()
+            matrix.columns[feature.name] = pd.Categorical.from_codes(codes, categories=coded.dictionary.to_pandas())
+            continue
+        full = np.full(len(matrix), np.nan if feature.fill is None else feature.fill, np.float32)
+        full[at] = column.cast(pa.float64()).to_numpy().astype(np.float32)
+        matrix.columns[feature.name] = full
+
+
+def _values(table: pa.Table, target: CompiledTarget, rows: int) -> np.ndarray:
+    at, column = table[ROW].to_numpy(), table["value"]
+    if pa.types.is_string(column.type) or pa.types.is_null(column.type):
+        texts = np.full(rows, None, object)
+        texts[at] = column.to_numpy(zero_copy_only=False)
+        return texts
+    values = np.full(rows, np.nan if target.fill is None else target.fill)
+    values[at] = column.cast(pa.float64()).to_numpy()
+    return values
+
+
+def _eligible(target: CompiledTarget, engine: Engine, rows: int) -> np.ndarray:
+    if target.eligible is None:
+        return np.ones(rows, bool)
+    mask = np.zeros(rows, bool)
+    mask[engine.arrow(target.eligible)[ROW].to_numpy()] = True
+    return mask
+
+
+def load_tables(declaration: Declaration, source: Source, engine: Engine, cache: Cache, progress: Progress | None = None,
+                only: Sequence[str] | None = None, optional: dict[str, set[str]] | None = None) -> Tables:
+    """The tables that the declaration reads."""
+    names = declaration.tables() if only is None else list(only)
+    return data_tables.load(declaration.dataset, source, names, engine, cache, optional, progress)
+
+
+def fingerprint(compiled: Compiled) -> str:
+    """One digest of everything that the matrix is made from."""
+    return digest({
+        "cohort": compiled.cohort_key, "sets": [stable_text(part.query) for part in compiled.sets],
+        "targets": [stable_text(target.query) for target in compiled.targets.values()],
+        "tables": compiled.tables.fingerprints(set(compiled.tables.loaded)),
+    })  # fmt: skip

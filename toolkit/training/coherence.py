@@ -1,0 +1,40 @@
+"""Nested targets keep their order: what happens within 30 days has happened within 60.
+
+Models fitted one by one need not agree with that, so each row's probabilities are moved to the
+nearest non-decreasing ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def project(probabilities: ArrayLike) -> Floats:
+    """The nearest non-decreasing rows, in the sense of least squares.
+
+    probabilities [rows, chain], narrowest target first. Max-min formula of isotonic regression
+    (Robertson, Wright & Dykstra 1988, §1.4): p̂_k = max over i ≤ k of min over j ≥ k of mean(p_i … p_j).
+    A mean of probabilities is one, so the result stays in [0, 1]; rows in order come back unchanged.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    rows, chain = p.shape
+    total = np.concatenate([np.zeros((rows, 1)), p.cumsum(axis=1)], axis=1)
+    out = np.full_like(p, -np.inf)
+    for i in range(chain):
+        least = np.full(rows, np.inf)  # min over j ≥ k of the means that begin at i
+        for k in range(chain - 1, i - 1, -1):
+            least = np.minimum(least, (total[:, k + 1] - total[:, i]) / (k + 1 - i))
+            out[:, k] = np.maximum(out[:, k], least)
+    # The means carry rounding: leave alone what was in order already.
+    in_order = (np.diff(p, axis=1) >= 0).all(axis=1)
+    out[in_order] = p[in_order]
+    return np.clip(out, p.min(axis=1, keepdims=True), p.max(axis=1, keepdims=True)) if chain else out
+
+
+def corrected_share(before: ArrayLike, after: ArrayLike) -> float:
+    """Share of rows that `project` had to move, from [rows, chain] before and after; 0 without rows."""
+    moved = (np.asarray(before, dtype=np.float64) != np.asarray(after)).any(axis=1)
+    return float(moved.mean()) if len(moved) else 0.0
