@@ -132,12 +132,13 @@ def test_intervals_cover_the_true_auc_about_95_times_in_100(truth):
     shift = np.sqrt(2) * norm.ppf(truth)
     rng = np.random.default_rng(0)
     covered = 0
-    for simulation in range(200):
+    for simulation in range(500):
         y = (np.arange(300) < 90).astype(int)
         score = rng.normal(size=300) + shift * y
         low, high = interval(EntityBootstrap(np.arange(300), 200, simulation).binary(y, score)["roc_auc"])
         covered += low <= truth <= high
-    assert 0.90 <= covered / 200 <= 0.99
+    # 3,000 simulations gave 0.941 and 0.936: percentile intervals of 200 replicates are a little short.
+    assert 0.90 <= covered / 500 <= 0.99
 
 
 def test_resampling_rows_instead_of_entities_would_be_too_sure():

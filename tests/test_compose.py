@@ -279,6 +279,7 @@ BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
         ("hydra: {callbacks: {c: {x: 1}}}\n", 1, "`hydra.callbacks` may not be set in a file"),
         ("a: {job_logging: {}}\nhydra: ${a}\n", 2, "`hydra` must be a mapping"),
         ("hydra: {job: {env_set: {A: b}}}\n", 1, "`hydra.job.env_set` may not be set"),
+        ("hydra:\n  searchpath: [a, 'pkg://os']\n", 2, "may not stand on the search path"),
         ("defaults: [/target@hydra.callbacks: buys]\n", 1, "writes into Hydra's own settings"),
         ("# @package hydra.callbacks.x\na: 1\n", 1, "`@package hydra` is not allowed"),
     ],

@@ -77,7 +77,8 @@ def _split(arguments: list[str]) -> tuple[str, list[str]]:
 
 def _handler(verb: str) -> Callable[[Any], int]:
     """The verb's function; imported here, so that help and mistakes answer at once."""
-    return getattr(importlib.import_module("toolkit.cli.verbs"), verb)
+    name = "listing" if verb == "list" else verb  # a module that defines `list` loses the type
+    return getattr(importlib.import_module("toolkit.cli.verbs"), name)
 
 
 def _config_dir(rest: list[str]) -> tuple[str | None, list[str]]:
@@ -173,6 +174,8 @@ def _words_and_flags(rest: list[str]) -> tuple[list[str], list[str]]:
 def _remove_if_empty(folder: Path) -> None:
     for empty in (folder, folder.parent):
         try:
+            if empty in (Path.cwd(), *Path.cwd().parents):  # hydra.run.dir=. is the user's own folder
+                return
             empty.rmdir()
         except OSError:
             return

@@ -56,8 +56,9 @@ def mistakes(
 ) -> list[Mistake]:
     """One Mistake for each thing that is wrong; the alternatives of a union are told as one."""
     found = [(place_of(root, item["loc"]), item) for item in error.errors(include_url=False)]
-    told = dict.fromkeys(_mistake(group, provenance) for group in _grouped(found, plain))
-    return list(told)
+    order = {id(item): index for index, (_, item) in enumerate(found)}
+    groups = sorted(_grouped(found, plain), key=lambda group: order[id(group[0][1])])
+    return list(dict.fromkeys(_mistake(group, provenance) for group in groups))
 
 
 def _grouped(found: list[Located], plain: Any, depth: int = 0) -> Iterator[list[Located]]:
@@ -182,9 +183,8 @@ def _words(place: Place, item: Any) -> tuple[str, str | None]:
         return f"{name} does not say its `{key}`", f"one of: {', '.join(sorted(tags or {}))}"
     if kind == "literal_error":
         choices = _choices(context["expected"])
-        return f"{name} must be {_expected(item)}{_got(place, item)}", did_you_mean(
-            str(item["input"]), choices
-        )
+        wanted = _expected(item) if len(choices) < 5 else "one of its choices"
+        return f"{name} must be {wanted}{_got(place, item)}", did_you_mean(str(item["input"]), choices)
     if kind in ("value_error", "assertion_error"):
         text = str(item["msg"]).partition(", ")[2] or str(item["msg"])
         return f"{name}: {text}", _allowed(place) if place.field else None

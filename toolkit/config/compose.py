@@ -63,6 +63,7 @@ def composed(config: DictConfig) -> Composed:
     assert isinstance(overrides, dict)
     provenance = Provenance.of_hydra(
         GlobalHydra.instance().config_loader(),
+        hydra.job.config_name or "config",
         [*overrides["hydra"], *overrides["task"]],
         sources=[SourcesRegistry.instance().resolve(s.schema)(s.provider, f"{s.schema}://{s.path}")
                  for s in hydra.runtime.config_sources if s.schema in (Declarations.SCHEME, Recipes.SCHEME)],

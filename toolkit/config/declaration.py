@@ -143,6 +143,8 @@ def _check_hydra(path: Path, tree: yaml.MappingNode) -> None:
         if key.value == "hydra":
             _only(path, value, set(HYDRA_KEYS), "hydra")
             for inner, settings in entries(value):
+                if inner.value == "searchpath":
+                    _plain_folders(path, settings)
                 if HYDRA_KEYS[inner.value]:
                     _only(path, settings, HYDRA_KEYS[inner.value], f"hydra.{inner.value}")
         elif key.value == "defaults" and isinstance(value, yaml.SequenceNode):
@@ -158,6 +160,15 @@ def _check_hydra(path: Path, tree: yaml.MappingNode) -> None:
 
 
 HYDRA_WHY = "Hydra can be made to run code there, so files may not"
+
+
+def _plain_folders(path: Path, node: yaml.Node) -> None:
+    for item in [node, *_children(node)]:
+        text = item.value if isinstance(item, yaml.ScalarNode) else ""
+        if "${" in text or "://" in text.removeprefix("file://"):  # pkg:// would import a module
+            raise _error(
+                path, item, f"`{text}` may not stand on the search path", fix="write the path of a folder"
+            )
 
 
 def _only(path: Path, node: yaml.Node, allowed: set[str], name: str) -> None:

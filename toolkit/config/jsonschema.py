@@ -74,12 +74,25 @@ def _finished(body: Schema, definitions: dict[str, Schema], title: str) -> Schem
     body.pop("discriminator", None)
     body.pop("default", None)
     definitions |= top
+    used = sorted(_used(body, definitions, set()))
     return {
         "$schema": DRAFT,
         **_open(body, top=True),
         "title": title,
-        "$defs": {name: _open(definition, top=True) for name, definition in definitions.items()},
+        "$defs": {name: _open(definitions[name], top=True) for name in used},
     }
+
+
+def _used(schema: Any, definitions: dict[str, Schema], seen: set[str]) -> set[str]:
+    """Names of the definitions that a schema refers to, directly or through others."""
+    if isinstance(schema, dict):
+        name = str(schema.get("$ref", "")).rpartition("/")[2]
+        if name in definitions and name not in seen:
+            seen.add(name)
+            _used(definitions[name], definitions, seen)
+    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        _used(inner, definitions, seen)
+    return seen
 
 
 def _open(schema: Any, top: bool = False) -> Any:

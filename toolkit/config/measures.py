@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from toolkit.config.node import Node
 from toolkit.config.time import SpanText, StepText, WindowText, ZoneText
+from toolkit.training.threshold import ThresholdConfig
 
 Simple = Literal[
     "count", "exists", "sum", "mean", "min", "max", "std", "nunique", "days", "first", "last",
@@ -110,7 +111,9 @@ class Every(Node):
 class Cohort(Node):
     """Which (entity, cutoff) pairs are rows."""
 
-    cutoffs: list[str] | Every | None = Field(None, description="days, a step, or none for tables without a clock")
+    cutoffs: list[str] | Every | None = Field(
+        None, description="days, a step, or none for tables without a clock"
+    )
     timezone: ZoneText = Field("UTC", description="zone in which a cutoff's midnight lies")
     where: str | None = Field(None, description="SQL condition over the entity table's columns")
     having: list[Condition] = Field([], description="what must have happened before the cutoff")
@@ -128,7 +131,9 @@ class TargetNode(Node):
     description: str = ""
     among: list[Condition] = Field([], description="rows that the target applies to; others have no label")
     weight: float = Field(1.0, gt=0, description="weight in the mean over targets")
-    threshold: dict[str, Any] | None = Field(None, description="a threshold of its own, in place of the recipe's")
+    threshold: ThresholdConfig | None = Field(
+        None, description="a threshold of its own, in place of the recipe's"
+    )
 
 
 class HorizonTarget(TargetNode):
@@ -188,7 +193,9 @@ class Classes(HorizonTarget):
     kind: Literal["classes"]
     terms: dict[str, Measure]
     at: Literal["cutoff", "horizon_end"] = "horizon_end"
-    classes: dict[str, str] = Field(min_length=2, description="class → SQL condition over the terms; first match")
+    classes: dict[str, str] = Field(
+        min_length=2, description="class → SQL condition over the terms; first match"
+    )
 
 
 class ColumnTarget(TargetNode):
@@ -225,7 +232,9 @@ class Attributes(FeatureNode):
 class WindowFeature(Node):
     """One or more aggregates, over every window of the set or windows of its own."""
 
-    agg: list[str] | str = Field(description="an aggregate, or several: " + ", ".join(Simple.__args__) + ", share, acceleration")
+    agg: list[str] | str = Field(
+        description="an aggregate, or several: " + ", ".join(Simple.__args__) + ", share, acceleration"
+    )
     column: list[str] | str | None = None
     where: str | None = None
     windows: list[WindowText] | None = None
@@ -233,7 +242,9 @@ class WindowFeature(Node):
     values: list[str] | None = Field(None, description="for share: one feature per value of the column")
     short: SpanText | None = Field(None, description="for acceleration: the recent window")
     long: SpanText | None = Field(None, description="for acceleration: the window it is compared with")
-    name: str | None = Field(None, pattern=r"^\w+$", description="stands in the features' names before the aggregate")
+    name: str | None = Field(
+        None, pattern=r"^\w+$", description="stands in the features' names before the aggregate"
+    )
 
     @model_validator(mode="after")
     def aggregates_exist(self) -> WindowFeature:
@@ -312,7 +323,9 @@ class Neighbours(FeatureNode):
 
     kind: Literal["neighbours"]
     relation: str
-    types: list[str] | None = Field(None, description="one feature for each of these kinds; default: all kinds together")
+    types: list[str] | None = Field(
+        None, description="one feature for each of these kinds; default: all kinds together"
+    )
     features: list[NeighbourFeature] = Field(min_length=1)
 
 

@@ -53,14 +53,17 @@ class Provenance:
         return self.origins.get(path, DEFAULT)
 
     @classmethod
-    def of_hydra(cls, loader: Any, overrides: list[str], sources: Sequence[Any]) -> Provenance:
+    def of_hydra(
+        cls, loader: Any, config_name: str, overrides: list[str], sources: Sequence[Any]
+    ) -> Provenance:
         """Follow Hydra's own order: its defaults list, then the command line; later wins.
 
-        loader: Hydra's config loader; sources: the search path, each with `file(config_path)`.
+        loader: Hydra's config loader; config_name: the file that it starts from; sources: the search
+        path, each with `file(config_path)`.
         """
 
         def build() -> dict[Key, Origin]:
-            defaults = loader.compute_defaults_list("config", overrides, RunMode.RUN)
+            defaults = loader.compute_defaults_list(config_name, overrides, RunMode.RUN)
             origins: dict[Key, Origin] = {}
             for default in defaults.defaults:
                 file = next(filter(None, (source.file(default.config_path) for source in sources)), None)

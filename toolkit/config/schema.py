@@ -14,7 +14,7 @@ from toolkit.config.tables import Dataset, Source
 from toolkit.config.time import SpanText
 from toolkit.registry import models
 from toolkit.training.calibration import Calibration
-from toolkit.training.threshold import ThresholdRule
+from toolkit.training.threshold import MaximiseF1, ThresholdConfig
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -37,7 +37,9 @@ class TemporalSplit(Node):
     kind: Literal["temporal"]
     test: ByCutoffs = ByCutoffs()
     validation: ByCutoffs | ByFraction = ByFraction()
-    gap: SpanText | None = Field(None, description="time between a training and a test cutoff; default: the horizon")
+    gap: SpanText | None = Field(
+        None, description="time between a training and a test cutoff; default: the horizon"
+    )
 
 
 class RollingSplit(Node):
@@ -72,8 +74,12 @@ Split = Annotated[TemporalSplit | RollingSplit | GroupedSplit | RandomSplit, Fie
 class Evaluation(Node):
     """How models are compared and what is reported."""
 
-    select_by: Literal["roc_auc", "pr_auc", "log_loss"] = Field("roc_auc", description="validation metric that chooses (binary)")
-    at: list[str] = Field(["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500")
+    select_by: Literal["roc_auc", "pr_auc", "log_loss"] = Field(
+        "roc_auc", description="validation metric that chooses (binary)"
+    )
+    at: list[str] = Field(
+        ["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500"
+    )
     bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
     segments: list[str] = Field([], description="attributes by which test metrics are broken down")
     smallest_group: int = Field(50, ge=1, description="groups with fewer rows are withheld")
@@ -84,7 +90,9 @@ class Audit(Node):
     """What the leak audit calls suspicious, and what the recipe answers for."""
 
     acknowledge: dict[str, str] = Field({}, description="feature → why it is no leak")
-    single_column_auc: float = Field(0.9, gt=0.5, le=1, description="one column alone reaches this: suspicious")
+    single_column_auc: float = Field(
+        0.9, gt=0.5, le=1, description="one column alone reaches this: suspicious"
+    )
     on_finding: Literal["warn", "refuse"] = "warn"
 
 
@@ -113,8 +121,11 @@ class Config(Node):
     split: Split
     model: dict[str, models.union()] = Field(min_length=1)  # type: ignore[valid-type]
     calibration: Calibration = Calibration()
-    threshold: ThresholdRule
+    threshold: ThresholdConfig = MaximiseF1()
     evaluation: Evaluation = Evaluation()
     audit: Audit = Audit()
     engine: Engine = Engine()
+    vars: dict[str, str | int | float | bool | None] = Field(
+        {}, description="variables for `${vars.name}` elsewhere"
+    )
     coherent: list[list[str]] = Field([], description="chains of nested targets, smallest probability first")

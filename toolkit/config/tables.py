@@ -24,7 +24,9 @@ class Column(Node):
     le: float | None = Field(None, description="largest value allowed")
     lt: float | None = Field(None, description="values must be less than this")
     matches: str | None = Field(None, description="regular expression that the whole text must match")
-    missing: list[str] = Field([], description="texts or numbers that stand for a missing value, e.g. ['?', '-1']")
+    missing: list[str] = Field(
+        [], description="texts or numbers that stand for a missing value, e.g. ['?', '-1']"
+    )
     format: str | None = Field(None, description="strptime format of a date or timestamp, e.g. '%d.%m.%Y'")
     timezone: ZoneText | None = Field(
         None, description="zone of stamps without an offset (default: UTC); stamps with one are converted"
@@ -55,8 +57,12 @@ ColumnOrType = Annotated[Column, BeforeValidator(_short_column, json_schema_inpu
 class Table(Node):
     """A declared table: what identifies a row, when the row became known, and its columns."""
 
-    read: str | None = Field(None, description="file or database table to read; default: found by the table's name")
-    key: list[str] | str | None = Field(None, description="column(s) that identify a row; read as text, unique")
+    read: str | None = Field(
+        None, description="file or database table to read; default: found by the table's name"
+    )
+    key: list[str] | str | None = Field(
+        None, description="column(s) that identify a row; read as text, unique"
+    )
     entity: str | None = Field(None, description="column that holds the key of the entity the row is about")
     clock: str | None = Field(None, description="column saying when the row became known")
     event_time: str | None = Field(None, description="column saying when it happened, if not the clock")
@@ -64,8 +70,12 @@ class Table(Node):
         None, description="`always`: an undated table whose rows are assumed to be known at every cutoff"
     )
     columns: dict[str, ColumnOrType] = Field({}, description="declared columns; a short form is `name: type`")
-    infer: bool = Field(False, description="infer the types of the columns that are not declared, and show them")
-    derive: dict[str, str] = Field({}, description="further columns as SQL expressions over the declared ones")
+    infer: bool = Field(
+        False, description="infer the types of the columns that are not declared, and show them"
+    )
+    derive: dict[str, str] = Field(
+        {}, description="further columns as SQL expressions over the declared ones"
+    )
     on_bad_row: Literal["refuse", "drop"] = Field(
         "refuse", description="rows that break the contract: refuse the table, or drop them (written aside)"
     )
@@ -110,7 +120,9 @@ class Table(Node):
         for role in ("clock", "event_time"):
             name = getattr(self, role)
             if name in self.columns and self.columns[name].type not in ("date", "timestamp"):
-                raise ValueError(f"`{role}: {name}` must be a date or a timestamp, not {self.columns[name].type}")
+                raise ValueError(
+                    f"`{role}: {name}` must be a date or a timestamp, not {self.columns[name].type}"
+                )
         return self
 
 
@@ -157,7 +169,9 @@ class CsvOptions(Node):
     """How text files are read."""
 
     delimiter: str = Field("auto", description="one character, or auto")
-    encoding: str = Field("auto", description="utf-8, latin-1, cp1252, utf-16, …, or auto (UTF-8, else cp1252)")
+    encoding: str = Field(
+        "auto", description="utf-8, latin-1, cp1252, utf-16, …, or auto (UTF-8, else cp1252)"
+    )
     quote: str = Field('"', max_length=1)
     trim: bool = Field(False, description="strip blanks around names and values")
 

@@ -48,7 +48,9 @@ class Span:
     @property
     def short(self) -> str:
         """As it stands in a feature's name: `90d`, `12mo`, `1y`."""
-        return f"{self.count}{ {'hour': 'h', 'day': 'd', 'week': 'w', 'month': 'mo', 'year': 'y'}[self.unit] }"
+        return (
+            f"{self.count}{ {'hour': 'h', 'day': 'd', 'week': 'w', 'month': 'mo', 'year': 'y'}[self.unit] }"
+        )
 
 
 def _shift(moment: datetime, count: int, unit: str) -> datetime:
@@ -66,7 +68,9 @@ def span(text: str) -> Span:
     found = SPAN.match(str(text))
     unit = UNITS.get(found.group(2).lower()) if found else None
     if not found or unit is None or int(found.group(1)) < 1:
-        raise ValueError(f"`{text}` is not a span of time; write for example 30d, 2 weeks, 12 months or 1 year")
+        raise ValueError(
+            f"`{text}` is not a span of time; write for example 30d, 2 weeks, 12 months or 1 year"
+        )
     return Span(int(found.group(1)), unit)
 
 

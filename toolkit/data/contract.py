@@ -47,8 +47,13 @@ def typed(cell: exp.Expression, column: Column) -> exp.Expression:
         return cell
     if kind == "integer":
         whole = sql.call("regexp_full_match", cell, sql.literal(WHOLE))
-        return _case(whole, exp.TryCast(this=sql.call("regexp_replace", cell, sql.literal(r"\.0*$"), sql.literal("")),
-                                        to=exp.DataType.build("BIGINT")))
+        return _case(
+            whole,
+            exp.TryCast(
+                this=sql.call("regexp_replace", cell, sql.literal(r"\.0*$"), sql.literal("")),
+                to=exp.DataType.build("BIGINT"),
+            ),
+        )
     if kind == "number":
         value = exp.TryCast(this=cell, to=exp.DataType.build("DOUBLE"))
         return _case(exp.not_(sql.call("isnan", value)), value)
@@ -63,7 +68,9 @@ def typed(cell: exp.Expression, column: Column) -> exp.Expression:
         return exp.TryCast(this=stamp, to=exp.DataType.build("DATE"))
     # Python-side names of zones are checked by the configuration; the engine knows the same database.
     zone = column.timezone or "UTC"
-    local = exp.AtTimeZone(this=exp.AtTimeZone(this=exp.paren(stamp), zone=sql.literal(zone)), zone=sql.literal("UTC"))
+    local = exp.AtTimeZone(
+        this=exp.AtTimeZone(this=exp.paren(stamp), zone=sql.literal(zone)), zone=sql.literal("UTC")
+    )
     absolute = exp.AtTimeZone(
         this=exp.paren(exp.TryCast(this=cell, to=exp.DataType.build("TIMESTAMPTZ"))), zone=sql.literal("UTC")
     )
@@ -77,8 +84,12 @@ def has_offset(cell: exp.Expression) -> exp.Expression:
 
 def reason(name: str, column: Column, cell: exp.Expression, value: exp.Expression) -> exp.Case:
     """Why a cell breaks the type: a text, or NULL if it does not."""
-    unreadable = sql.both(exp.not_(exp.Is(this=cell, expression=exp.null())), exp.Is(this=value, expression=exp.null()))
-    nan = _among(exp.Lower(this=cell), ("nan", "+nan", "-nan"))  # a number that says "none" is missing, not wrong
+    unreadable = sql.both(
+        exp.not_(exp.Is(this=cell, expression=exp.null())), exp.Is(this=value, expression=exp.null())
+    )
+    nan = _among(
+        exp.Lower(this=cell), ("nan", "+nan", "-nan")
+    )  # a number that says "none" is missing, not wrong
     assert unreadable is not None
     if column.type == "number":
         unreadable = sql.both(unreadable, exp.not_(nan))
@@ -103,7 +114,9 @@ def infer(names: list[str], engine: Engine, raw_view: str, is_text: bool) -> dic
     """
     if not names:
         return {}
-    tries: dict[str, Column] = {kind: Column(type=kind) for kind in ("integer", "number", "date", "timestamp")}  # type: ignore[arg-type]
+    tries: dict[str, Column] = {
+        kind: Column(type=kind) for kind in ("integer", "number", "date", "timestamp")
+    }  # type: ignore[arg-type]
     columns = []
     for index, name in enumerate(names):
         plain = present(name, tries["integer"], is_text)
@@ -148,9 +161,13 @@ def violations(table: Table, columns: dict[str, Column], frame: pd.DataFrame) ->
         if column.values is not None:
             checks.append(pa.Check.isin(column.values, error=f"`{name}` is not one of its declared values"))
         if column.matches:
-            checks.append(pa.Check.str_matches(rf"^(?:{column.matches})$", error=f"`{name}` does not match its pattern"))
+            checks.append(
+                pa.Check.str_matches(rf"^(?:{column.matches})$", error=f"`{name}` does not match its pattern")
+            )
         schema_columns[name] = pa.Column(checks=checks, nullable=column.nullable and name not in required)
-    schema = pa.DataFrameSchema(schema_columns, unique=list(table.keys) or None, report_duplicates="exclude_first")
+    schema = pa.DataFrameSchema(
+        schema_columns, unique=list(table.keys) or None, report_duplicates="exclude_first"
+    )
     try:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:

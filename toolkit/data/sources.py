@@ -49,8 +49,15 @@ class Raw:
     rejects: bool = False  # the reader itself sets malformed lines aside, in `raw_rejects`
 
 
-def open_raw(name: str, table: Table, source: Source, engine: Engine, cache: Cache, scratch: Path,
-             progress: Progress | None = None) -> Raw:
+def open_raw(
+    name: str,
+    table: Table,
+    source: Source,
+    engine: Engine,
+    cache: Cache,
+    scratch: Path,
+    progress: Progress | None = None,
+) -> Raw:
     """Find a table at its source. Raises DataError naming what is missing and what is there."""
     if isinstance(source, SimulatedSource):
         folder = simulated(source, cache, progress)
@@ -77,8 +84,11 @@ def _find(name: str, table: Table, source: FolderSource) -> Path:
     if folder.is_file():  # a single flat file may be named directly
         return folder
     if not folder.is_dir():
-        raise DataError(f"the folder `{source.path}` does not exist", where="source.path",
-                        fix="set source.path=<folder that holds the tables>")
+        raise DataError(
+            f"the folder `{source.path}` does not exist",
+            where="source.path",
+            fix="set source.path=<folder that holds the tables>",
+        )
     if table.read:
         path = folder / table.read
         if path.is_file():
@@ -87,19 +97,28 @@ def _find(name: str, table: Table, source: FolderSource) -> Path:
         endings = [end + zipped for end in TEXT_ENDINGS for zipped in COMPRESSIONS] + [".parquet"]
         found = [folder / f"{name}{ending}" for ending in endings if (folder / f"{name}{ending}").is_file()]
         if len(found) > 1:
-            raise DataError(f"table `{name}` has several files: {', '.join(p.name for p in found)}",
-                            where=str(folder), fix=f"name one: dataset.tables.{name}.read=<file>")
+            raise DataError(
+                f"table `{name}` has several files: {', '.join(p.name for p in found)}",
+                where=str(folder),
+                fix=f"name one: dataset.tables.{name}.read=<file>",
+            )
         if found:
             return found[0]
     there = sorted(path.name for path in folder.iterdir() if path.is_file())
-    raise DataError(f"there is no file for table `{name}`" + (f": `{table.read}`" if table.read else ""),
-                    where=str(folder), fix=did_you_mean(table.read or f"{name}.csv", there))
+    raise DataError(
+        f"there is no file for table `{name}`" + (f": `{table.read}`" if table.read else ""),
+        where=str(folder),
+        fix=did_you_mean(table.read or f"{name}.csv", there),
+    )
 
 
 def _parquet(name: str, path: Path, engine: Engine, known: Path | None = None) -> Raw:
     if not path.is_file():
-        raise DataError(f"there is no table `{name}` here", where=str(path.parent),
-                        fix=did_you_mean(path.name, [p.name for p in path.parent.glob("*.parquet")]))
+        raise DataError(
+            f"there is no table `{name}` here",
+            where=str(path.parent),
+            fix=did_you_mean(path.name, [p.name for p in path.parent.glob("*.parquet")]),
+        )
     query = exp.select("*").from_(sql.call("read_parquet", sql.literal(str(path))))
     columns = _columns(query, engine, path)
     # A cached world is already named by its content; other files are read to know theirs.
@@ -111,14 +130,19 @@ def _columns(query: exp.Expression, engine: Engine, path: Path) -> tuple[str, ..
     try:
         return tuple(engine.connection.sql(sql.render(query)).columns)
     except duckdb.Error as error:
-        raise DataError(f"`{path.name}` cannot be read: {str(error).splitlines()[0]}", where=str(path),
-                        fix="the file is damaged, cut off, or of another format; write it again") from error
+        raise DataError(
+            f"`{path.name}` cannot be read: {str(error).splitlines()[0]}",
+            where=str(path),
+            fix="the file is damaged, cut off, or of another format; write it again",
+        ) from error
 
 
 def _database(name: str, read: str, source: DatabaseSource, engine: Engine, scratch: Path) -> Raw:
     """A database table, copied to Parquet first: its content is then fixed and has a fingerprint."""
     alias = "source_database"
-    attached = {row[0] for row in engine.connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()}
+    attached = {
+        row[0] for row in engine.connection.execute("SELECT database_name FROM duckdb_databases()").fetchall()
+    }
     if source.type in ("duckdb", "sqlite") and not Path(source.path).expanduser().is_file():
         raise DataError(f"the database `{source.path}` does not exist", where="source.path")
     if alias not in attached:
@@ -132,14 +156,18 @@ def _database(name: str, read: str, source: DatabaseSource, engine: Engine, scra
         except duckdb.Error as error:
             raise DataError(
                 f"the {source.type} database cannot be opened: {str(error).splitlines()[0]}",
-                where="source", fix=f"is the DuckDB extension `{source.type}` installed, and the path right?",
+                where="source",
+                fix=f"is the DuckDB extension `{source.type}` installed, and the path right?",
             ) from error
     rows = engine.connection.execute(
         "SELECT table_name FROM information_schema.tables WHERE table_catalog = $c", {"c": alias}
     ).fetchall()
     if read not in {row[0] for row in rows}:
-        raise DataError(f"the database has no table `{read}`", where=source.path,
-                        fix=did_you_mean(read, [row[0] for row in rows]))
+        raise DataError(
+            f"the database has no table `{read}`",
+            where=source.path,
+            fix=did_you_mean(read, [row[0] for row in rows]),
+        )
     node = exp.Table(
         this=exp.to_identifier(read, quoted=True),
         db=exp.to_identifier(source.db_schema or "main", quoted=True),
@@ -170,18 +198,32 @@ def _csv(name: str, path: Path, options: CsvOptions, engine: Engine, scratch: Pa
         names = [cell if cell.strip() else f"column_{index + 1}" for index, cell in enumerate(names)]
     twice = sorted({cell for cell in names if names.count(cell) > 1})
     if twice:
-        raise DataError(f"`{path.name}` has the column `{twice[0]}` twice", where=f"{path}:1",
-                        fix="rename one of them in the file")
-    cells = exp.Struct(expressions=[
-        exp.PropertyEQ(this=exp.Literal.string(cell), expression=exp.Literal.string("VARCHAR")) for cell in names
-    ])
+        raise DataError(
+            f"`{path.name}` has the column `{twice[0]}` twice",
+            where=f"{path}:1",
+            fix="rename one of them in the file",
+        )
+    cells = exp.Struct(
+        expressions=[
+            exp.PropertyEQ(this=exp.Literal.string(cell), expression=exp.Literal.string("VARCHAR"))
+            for cell in names
+        ]
+    )
     arguments: list[exp.Expression] = [sql.literal(str(path_read))]
     settings = {
-        "columns": cells, "header": exp.true(), "auto_detect": exp.false(), "delim": sql.literal(delimiter),
-        "quote": sql.literal(options.quote), "escape": sql.literal(options.quote),
-        "ignore_errors": exp.true(), "store_rejects": exp.true(), "rejects_limit": sql.literal(0),
-        "rejects_table": sql.literal("raw_rejects"), "rejects_scan": sql.literal("raw_scans"),
-        "strict_mode": exp.true(), "max_line_size": sql.literal(16_777_216),
+        "columns": cells,
+        "header": exp.true(),
+        "auto_detect": exp.false(),
+        "delim": sql.literal(delimiter),
+        "quote": sql.literal(options.quote),
+        "escape": sql.literal(options.quote),
+        "ignore_errors": exp.true(),
+        "store_rejects": exp.true(),
+        "rejects_limit": sql.literal(0),
+        "rejects_table": sql.literal("raw_rejects"),
+        "rejects_scan": sql.literal("raw_scans"),
+        "strict_mode": exp.true(),
+        "max_line_size": sql.literal(16_777_216),
     }
     arguments += [exp.Kwarg(this=exp.Var(this=key), expression=value) for key, value in settings.items()]
     trimmed = [
@@ -210,8 +252,11 @@ def _as_utf8(path: Path, encoding: str, scratch: Path) -> Path:
             while block := reader.read(1 << 20):
                 copy.write(block)
     except UnicodeError as error:
-        raise DataError(f"`{path.name}` is not {encoding}: {error}", where=str(path),
-                        fix="set source.csv.encoding to the file's encoding") from None
+        raise DataError(
+            f"`{path.name}` is not {encoding}: {error}",
+            where=str(path),
+            fix="set source.csv.encoding to the file's encoding",
+        ) from None
     except LookupError:
         raise DataError(f"`{encoding}` is not an encoding", where="source.csv.encoding") from None
     return scratch

@@ -51,7 +51,9 @@ class Expression:
 
     def of(self, alias: str) -> exp.Expression:
         """The tree with each column qualified by a table alias."""
-        return self.tree.transform(lambda node: col(node.name, alias) if isinstance(node, exp.Column) else node)
+        return self.tree.transform(
+            lambda node: col(node.name, alias) if isinstance(node, exp.Column) else node
+        )
 
 
 def expression(text: str, columns: Iterable[str], where: str) -> Expression:
@@ -82,8 +84,11 @@ def expression(text: str, columns: Iterable[str], where: str) -> Expression:
             node.set("this", exp.to_identifier(known[node.name.lower()], quoted=True))
         elif isinstance(node, exp.DataType):
             if node.this.name not in TYPES:
-                raise ConfigError(f"`{text}` casts to {node.sql(dialect=DIALECT)}", where=where,
-                                  why=f"allowed types: {', '.join(sorted(TYPES))}")
+                raise ConfigError(
+                    f"`{text}` casts to {node.sql(dialect=DIALECT)}",
+                    where=where,
+                    why=f"allowed types: {', '.join(sorted(TYPES))}",
+                )
         elif type(node) not in ALLOWED:
             name = node.name if isinstance(node, exp.Anonymous) else node.key
             raise ConfigError(

@@ -78,9 +78,15 @@ class Tables:
         return {name: self.loaded[name].fingerprint for name in sorted(names)}
 
 
-def load(dataset: Dataset, source: Source, names: list[str], engine: Engine, cache: Cache,
-         optional: dict[str, set[str]] | None = None,
-         progress: Callable[[str, float], None] | None = None) -> Tables:
+def load(
+    dataset: Dataset,
+    source: Source,
+    names: list[str],
+    engine: Engine,
+    cache: Cache,
+    optional: dict[str, set[str]] | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Tables:
     """Load tables by name. Raises DataError naming file, column and row count.
 
     optional: table → columns that may be absent (labels, when new rows are scored).
@@ -101,18 +107,27 @@ def _load(raw: Raw, table: Table, engine: Engine, cache: Cache, optional: set[st
     absent = [name for name in table.columns if name not in raw.columns]
     for name in absent:
         if name not in optional:
-            raise DataError(f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` declares",
-                            where=raw.origin, fix=did_you_mean(name, raw.columns))
+            raise DataError(
+                f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` declares",
+                where=raw.origin,
+                fix=did_you_mean(name, raw.columns),
+            )
     for role in ("clock", "event_time", "entity", *table.keys):
         name = getattr(table, role, None) or (role if role in table.keys else None)
         if name and name not in raw.columns:
-            raise DataError(f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` names as its "
-                            f"{role if role != name else 'key'}", where=raw.origin, fix=did_you_mean(name, raw.columns))
+            raise DataError(
+                f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` names as its "
+                f"{role if role != name else 'key'}",
+                where=raw.origin,
+                fix=did_you_mean(name, raw.columns),
+            )
     material = {
         "content": raw.fingerprint, "table": table.model_dump(exclude={"description", "observed_until"}),
         "absent": absent, "name": raw.name, "code": code_digest("data"),
     }  # fmt: skip
-    folder = cache.entry("tables", material, lambda aside: _build(raw, table, absent, engine, aside), raw.name)
+    folder = cache.entry(
+        "tables", material, lambda aside: _build(raw, table, absent, engine, aside), raw.name
+    )
     report = json.loads((folder / "report.json").read_text())
     columns = {name: Column.model_validate(value) for name, value in report["columns"].items()}
     return Loaded(
@@ -128,7 +143,9 @@ def _load(raw: Raw, table: Table, engine: Engine, cache: Cache, optional: set[st
 def _build(raw: Raw, table: Table, absent: list[str], engine: Engine, folder: Path) -> None:
     engine.drop("raw_rejects")
     engine.drop("raw_scans")
-    numbered = exp.select(sql.named(exp.Window(this=sql.call("row_number")), ROW), "*").from_(raw.query.subquery())
+    numbered = exp.select(sql.named(exp.Window(this=sql.call("row_number")), ROW), "*").from_(
+        raw.query.subquery()
+    )
     engine.keep("raw", numbered)
     malformed = _malformed(engine, raw)
     columns = {name: column for name, column in table.columns.items() if name not in absent}
@@ -136,7 +153,9 @@ def _build(raw: Raw, table: Table, absent: list[str], engine: Engine, folder: Pa
     inferred = []
     if table.infer:
         keyed = {*table.keys, table.entity}
-        for name, column in contract.infer([n for n in undeclared if n not in keyed], engine, "raw", raw.text).items():
+        for name, column in contract.infer(
+            [n for n in undeclared if n not in keyed], engine, "raw", raw.text
+        ).items():
             columns[name] = column
             inferred.append(name)
         columns |= {name: Column(type="text") for name in undeclared if name in keyed}
@@ -157,13 +176,20 @@ def _build(raw: Raw, table: Table, absent: list[str], engine: Engine, folder: Pa
         sql.named(exp.cast(reason, "VARCHAR"), "@reason"),
     ).from_(sql.table("raw")))  # fmt: skip
 
-    broken = engine.arrow(exp.select(sql.col(ROW), sql.col("@reason")).from_(sql.table("typed")).where(
-        exp.not_(exp.Is(this=sql.col("@reason"), expression=exp.null()))))
+    broken = engine.arrow(
+        exp.select(sql.col(ROW), sql.col("@reason"))
+        .from_(sql.table("typed"))
+        .where(exp.not_(exp.Is(this=sql.col("@reason"), expression=exp.null())))
+    )
     rejected = dict(zip(broken[ROW].to_pylist(), broken["@reason"].to_pylist(), strict=True))
     checked = contract.checked_columns(table, columns)
     if checked:
-        rows = exp.select(sql.col(ROW), *(sql.col(name) for name in checked)).from_(sql.table("typed")).where(
-            exp.Is(this=sql.col("@reason"), expression=exp.null())).order_by(sql.col(ROW))
+        rows = (
+            exp.select(sql.col(ROW), *(sql.col(name) for name in checked))
+            .from_(sql.table("typed"))
+            .where(exp.Is(this=sql.col("@reason"), expression=exp.null()))
+            .order_by(sql.col(ROW))
+        )
         frame = engine.arrow(rows).to_pandas(date_as_object=False).set_index(ROW)
         as_text = {name: Column(type="text") for name in table.keys}
         for row, text in contract.violations(table, columns | as_text, frame):
@@ -176,10 +202,14 @@ def _build(raw: Raw, table: Table, absent: list[str], engine: Engine, folder: Pa
     bad = len(rejected) + len(malformed)
     if bad and table.on_bad_row == "refuse":
         rows_text = ", ".join(str(row + raw.text) for row in sorted(rejected)[:3])
-        lines = "; ".join(f"{text}: {n:,} rows" for text, n in sorted(counts.items(), key=lambda item: -item[1])[:6])
+        lines = "; ".join(
+            f"{text}: {n:,} rows" for text, n in sorted(counts.items(), key=lambda item: -item[1])[:6]
+        )
         raise DataError(
             f"`{raw.origin}` breaks the contract of table `{raw.name}` in {bad:,} of {total + len(malformed):,} rows",
-            where=f"{raw.origin}, record {rows_text}" if rejected else f"{raw.origin}, line {malformed[0][0]}",
+            where=f"{raw.origin}, record {rows_text}"
+            if rejected
+            else f"{raw.origin}, line {malformed[0][0]}",
             why=lines,
             fix=f"correct the file, the declaration, or say `on_bad_row: drop` for table `{raw.name}`",
         )
@@ -194,7 +224,9 @@ def _build(raw: Raw, table: Table, absent: list[str], engine: Engine, folder: Pa
         for name, text in table.derive.items()
     }
     engine.view("kept", folder / "rows.parquet")
-    first, last = engine.one(exp.select(exp.Min(this=sql.col(TIME)), exp.Max(this=sql.col(TIME))).from_(sql.table("kept")))
+    first, last = engine.one(
+        exp.select(exp.Min(this=sql.col(TIME)), exp.Max(this=sql.col(TIME))).from_(sql.table("kept"))
+    )
     types = _derived_types(table, folder / "rows.parquet")
     for name in ("raw", "typed"):
         engine.drop(name)
@@ -227,7 +259,9 @@ def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) ->
     for name in stamps:
         cell = contract.present(name, columns[name], True)
         counts.append(sql.named(exp.Count(this=cell), f"{name} all"))
-        counts.append(sql.named(sql.over(exp.Count(this=exp.Star()), contract.has_offset(cell)), f"{name} offset"))
+        counts.append(
+            sql.named(sql.over(exp.Count(this=exp.Star()), contract.has_offset(cell)), f"{name} offset")
+        )
     found = engine.arrow(exp.select(*counts).from_(sql.table("raw"))).to_pylist()[0]
     for name in stamps:
         total, offset = found[f"{name} all"], found[f"{name} offset"]
@@ -249,7 +283,10 @@ def _write(raw: Raw, table: Table, columns: dict[str, Column], engine: Engine, f
         return sql.col(name)
 
     derived = [
-        sql.named(exp.paren(sql.expression(text, columns, f"dataset.tables.{raw.name}.derive.{name}").of("typed")), name)
+        sql.named(
+            exp.paren(sql.expression(text, columns, f"dataset.tables.{raw.name}.derive.{name}").of("typed")),
+            name,
+        )
         for name, text in table.derive.items()
     ]
     engine.write(

@@ -30,7 +30,7 @@ from toolkit.evaluation.metrics import Floats, ratio
 Draws = dict[str, Floats]  # metric → [replicates]; NaN where a replicate cannot answer
 
 MAX_BINS = 4096
-BLOCK_BYTES = 100_000_000  # of float64 multiplicities held at once: 25 replicates of 500,000 entities
+BLOCK_BYTES = 64_000_000  # of float64 multiplicities held at once: 16 replicates of 500,000 entities
 
 
 def interval(draws: ArrayLike, level: float = 0.95) -> tuple[float, float]:

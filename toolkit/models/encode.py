@@ -62,7 +62,7 @@ class Encoder:
                 fitted.append(replace(column, levels=()))
                 continue
             values = _values(frame, column.name)
-            codes, names = _levels(values if rows is None else values[rows])
+            codes, names = _levels(values if rows is None else values.iloc[rows])
             count = np.bincount(codes[codes >= 0], minlength=len(names))
             order = sorted(range(len(names)), key=lambda one: (-count[one], names[one]))
             kept = [names[one] for one in order if count[one]]

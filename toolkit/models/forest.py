@@ -83,7 +83,9 @@ class RandomForest(ModelConfig):
             ready = [labelled(tasks[number], number, rows, empty) for number in group]
             labels = [fit_rows.y for fit_rows, _, _ in ready]
             forest = self._forest(tasks[group[0]].type, seed, threads)
-            forests.append(forest.fit(ready[0][0].X, np.column_stack(labels) if together else labels[0]))
+            forest.fit(ready[0][0].X, np.column_stack(labels) if together else labels[0])
+            forest._sample_weight = None  # scikit-learn keeps a weight per training row: not for a bundle
+            forests.append(forest)
             seen += [present for _, _, present in ready]
             lost = len(train.y) - len(rows.y)
             told = f"one forest for {len(group)} targets" + (

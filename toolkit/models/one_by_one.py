@@ -171,9 +171,10 @@ def labelled(task: Task, number: int, train: Batch, valid: Batch) -> tuple[Rows,
         return fit_rows, valid_rows, []
     allowed = 2 if task.type == "binary" else len(task.classes)
     present = np.unique(fit_rows.y)
-    if not np.isin(present, np.arange(allowed)).all():
+    foreign = [label for label in present if label not in range(allowed)]
+    if foreign:
         raise DataError(
-            f"target `{task.name}` ({task.type}) has the label {present[~np.isin(present, np.arange(allowed))][0]:g}",
+            f"target `{task.name}` ({task.type}) has the label {foreign[0]:g}",
             where=f"target.{task.name}",
             why=f"labels must be 0 … {allowed - 1}",
             fix="declare the target's type to match its labels",

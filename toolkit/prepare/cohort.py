@@ -54,20 +54,27 @@ def moments(cohort: Cohort, tables: Tables, horizons: dict[str, tuple[Span, set[
         return Moments(())
     dated = [t for t in tables.loaded.values() if t.spec.clock and t.last]
     if not dated:
-        raise ConfigError("the cohort has cutoffs, but no table has a clock", where="cohort.cutoffs",
-                          fix="declare a table's `clock`, or leave `cohort.cutoffs` empty (null)")
+        raise ConfigError(
+            "the cohort has cutoffs, but no table has a clock",
+            where="cohort.cutoffs",
+            fix="declare a table's `clock`, or leave `cohort.cutoffs` empty (null)",
+        )
     ends = {name: _end(used, tables, cohort) for name, (_, used) in horizons.items()}
     if isinstance(cohort.cutoffs, Every):
         cutoffs = _steps(cohort, cohort.cutoffs, dated, horizons, ends)
     else:
         if not cohort.cutoffs:
             raise ConfigError("the cohort has an empty list of cutoffs", where="cohort.cutoffs")
-        cutoffs = sorted({to_utc(parse_day(text, "cohort.cutoffs"), cohort.timezone) for text in cohort.cutoffs})
+        cutoffs = sorted(
+            {to_utc(parse_day(text, "cohort.cutoffs"), cohort.timezone) for text in cohort.cutoffs}
+        )
     first = min(t.first for t in dated if t.first)
     for cutoff in cutoffs:
         if cutoff <= first:
-            raise DataError(f"at the cutoff {cutoff:%Y-%m-%d} nothing was known yet: the first row is of {first:%Y-%m-%d}",
-                            where="cohort.cutoffs")
+            raise DataError(
+                f"at the cutoff {cutoff:%Y-%m-%d} nothing was known yet: the first row is of {first:%Y-%m-%d}",
+                where="cohort.cutoffs",
+            )
     for name, (horizon, used) in horizons.items():
         _covered(name, horizon, used, cutoffs[-1], ends[name], cohort)
     return Moments(tuple(cutoffs))
@@ -85,26 +92,36 @@ def _slack(horizon: Span) -> timedelta:
     return timedelta(days=max(1.0, horizon.days / 20))
 
 
-def _covered(name: str, horizon: Span, used: set[str], cutoff: datetime, end: datetime | None, cohort: Cohort) -> None:
+def _covered(
+    name: str, horizon: Span, used: set[str], cutoff: datetime, end: datetime | None, cohort: Cohort
+) -> None:
     tables = ", ".join(f"`{table}`" for table in sorted(used))
     if end is None or cutoff >= end:
         raise DataError(
-            f"the cutoff {cutoff:%Y-%m-%d} lies beyond the data: {tables} ends on {end:%Y-%m-%d}" if end else
-            f"the table {tables} that target `{name}` is measured in has no rows",
-            where="cohort.cutoffs", fix="choose an earlier cutoff",
+            f"the cutoff {cutoff:%Y-%m-%d} lies beyond the data: {tables} ends on {end:%Y-%m-%d}"
+            if end
+            else f"the table {tables} that target `{name}` is measured in has no rows",
+            where="cohort.cutoffs",
+            fix="choose an earlier cutoff",
         )
     if horizon.after(cutoff) > end + _slack(horizon):
         raise DataError(
             f"target `{name}`: the horizon of {horizon} after {cutoff:%Y-%m-%d} ends on "
             f"{horizon.after(cutoff):%Y-%m-%d}, but {tables} ends on {end:%Y-%m-%d}",
-            where=f"target.{name}.horizon", why="what has not been observed yet would be counted as not happening",
+            where=f"target.{name}.horizon",
+            why="what has not been observed yet would be counted as not happening",
             fix="choose an earlier cutoff or a shorter horizon; if the table is complete and merely silent, "
-                "say so with `observed_until`",
+            "say so with `observed_until`",
         )
 
 
-def _steps(cohort: Cohort, every: Every, dated: list[Loaded], horizons: dict[str, tuple[Span, set[str]]],
-           ends: dict[str, datetime | None]) -> list[datetime]:
+def _steps(
+    cohort: Cohort,
+    every: Every,
+    dated: list[Loaded],
+    horizons: dict[str, tuple[Span, set[str]]],
+    ends: dict[str, datetime | None],
+) -> list[datetime]:
     """Calendar steps in the cohort's zone, from the first day with data before it to the last full horizon."""
     if every.start:
         start = parse_day(every.start, "cohort.cutoffs.start")
@@ -124,8 +141,11 @@ def _steps(cohort: Cohort, every: Every, dated: list[Loaded], horizons: dict[str
         longest = [(horizon, ends[name]) for name, (horizon, _) in horizons.items() if ends[name]]
         found = [m for m in found if all(h.after(m) <= end + _slack(h) for h, end in longest)]  # type: ignore[operator]
     if not found:
-        raise DataError(f"no cutoff fits: every {every.every} from {start:%Y-%m-%d} to {stop:%Y-%m-%d}",
-                        where="cohort.cutoffs", fix="a shorter step or horizon, or an earlier start")
+        raise DataError(
+            f"no cutoff fits: every {every.every} from {start:%Y-%m-%d} to {stop:%Y-%m-%d}",
+            where="cohort.cutoffs",
+            fix="a shorter step or horizon, or an earlier start",
+        )
     return found
 
 
@@ -134,7 +154,9 @@ def cohort_tables(cohort: Cohort, tables: Tables) -> set[str]:
     return {tables.dataset.entity, *(condition.table for condition in cohort.having)}
 
 
-def keep(cohort: Cohort, cutoffs: Sequence[datetime], tables: Tables, engine: Engine, name: str = COHORT) -> list[tuple[str, exp.Expression]]:
+def keep(
+    cohort: Cohort, cutoffs: Sequence[datetime], tables: Tables, engine: Engine, name: str = COHORT
+) -> list[tuple[str, exp.Expression]]:
     """Make the frame of rows under `name`: `@row` 0 … n-1 in order of (cutoff, entity), `entity`, `cutoff`.
 
     Entities of a dated entity table are rows only once they were known. Returns the statements run.
@@ -145,7 +167,9 @@ def keep(cohort: Cohort, cutoffs: Sequence[datetime], tables: Tables, engine: En
     moments_table = exp.Values(
         expressions=[exp.Tuple(expressions=[sql.moment(c)]) for c in cutoffs]
         or [exp.Tuple(expressions=[exp.cast(exp.null(), "TIMESTAMP")])],
-        alias=exp.TableAlias(this=exp.to_identifier("c", quoted=True), columns=[exp.to_identifier(CUTOFF, quoted=True)]),
+        alias=exp.TableAlias(
+            this=exp.to_identifier("c", quoted=True), columns=[exp.to_identifier(CUTOFF, quoted=True)]
+        ),
     )
     candidates = exp.select(
         sql.named(col(key, entity.name), ENTITY), col(CUTOFF, "c"),
@@ -175,14 +199,17 @@ def keep(cohort: Cohort, cutoffs: Sequence[datetime], tables: Tables, engine: En
     return steps
 
 
-def filtered(rows: exp.Select, having: Sequence[Condition], frame: Frame, tables: Tables, where: str) -> exp.Select:
+def filtered(
+    rows: exp.Select, having: Sequence[Condition], frame: Frame, tables: Tables, where: str
+) -> exp.Select:
     """Rows of a frame (alias `f`) for which all conditions hold."""
     for index, node in enumerate(having):
         alias = f"h{index}"
         query = condition(node, frame, tables, f"{where}.{index}", "count")
         rows = rows.join(
             exp.Subquery(this=query.tree, alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True))),
-            on=exp.EQ(this=col(ROW, alias), expression=col(ROW, "f")), join_type="left",
+            on=exp.EQ(this=col(ROW, alias), expression=col(ROW, "f")),
+            join_type="left",
         )
         rows = rows.where(holds(node, exp.Coalesce(this=col("count", alias), expressions=[sql.literal(0)])))
     return rows

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from toolkit.config.measures import Attributes, Calendar, FeatureSet, Measures, Neighbours, WindowFeature, Windows
+from toolkit.config.measures import (
+    Attributes,
+    Calendar,
+    FeatureSet,
+    Measures,
+    Neighbours,
+    WindowFeature,
+    Windows,
+)
 from toolkit.config.time import Span, span
 from toolkit.data import sql
 from toolkit.data.sql import col
@@ -67,7 +75,9 @@ class CompiledSet:
     assumptions: tuple[str, ...] = ()
 
 
-def compile_set(name: str, node: FeatureSet, tables: Tables, frame: Frame, hidden: frozenset[Source]) -> CompiledSet:
+def compile_set(
+    name: str, node: FeatureSet, tables: Tables, frame: Frame, hidden: frozenset[Source]
+) -> CompiledSet:
     """One feature set over a frame. hidden: label columns, which `columns: all` leaves out."""
     where = f"features.{name}"
     if isinstance(node, Attributes):
@@ -83,10 +93,13 @@ def compile_set(name: str, node: FeatureSet, tables: Tables, frame: Frame, hidde
     names = [feature.name for feature in compiled.features]
     for feature in names:
         if names.count(feature) > 1:
-            raise ConfigError(f"two features would be called `{feature}`", where=where,
-                              fix="give one of them a `name`")
+            raise ConfigError(
+                f"two features would be called `{feature}`", where=where, fix="give one of them a `name`"
+            )
     used = [tables[table] for table in sorted(compiled.query.tables) if not tables[table].spec.clock]
-    assumptions = tuple(f"table `{t.name}` has no clock: its rows are taken as known at every cutoff" for t in used)
+    assumptions = tuple(
+        f"table `{t.name}` has no clock: its rows are taken as known at every cutoff" for t in used
+    )
     return CompiledSet(name, compiled.features, compiled.query, assumptions)
 
 
@@ -94,13 +107,18 @@ def _numeric(column_type: str) -> bool:
     return column_type in ("integer", "number", "boolean", "date", "timestamp")
 
 
-def _attributes(name: str, node: Attributes, tables: Tables, frame: Frame, where: str, hidden: frozenset[Source]) -> CompiledSet:
+def _attributes(
+    name: str, node: Attributes, tables: Tables, frame: Frame, where: str, hidden: frozenset[Source]
+) -> CompiledSet:
     table = need_table(tables, node.table, f"{where}.table")
     key = link(table, tables)
     history = bool(table.spec.clock)
     if not history and table.spec.keys != (key,):
-        raise ConfigError(f"table `{table.name}` may have several rows for one entity, so it has no attributes",
-                          where=f"{where}.table", fix="declare its `clock` (the latest row then counts), or use `kind: windows`")
+        raise ConfigError(
+            f"table `{table.name}` may have several rows for one entity, so it has no attributes",
+            where=f"{where}.table",
+            fix="declare its `clock` (the latest row then counts), or use `kind: windows`",
+        )
     chosen = list(table.columns) if node.columns == "all" else list(node.columns)
     for index, column in enumerate([*chosen, *node.exclude]):
         need_column(table, column, f"{where}.columns.{index}")
@@ -113,16 +131,26 @@ def _attributes(name: str, node: Attributes, tables: Tables, frame: Frame, where
     if history:
         on = sql.both(on, exp.LTE(this=col(KNOWN, "t"), expression=col(CUTOFF, "f")))
     on = sql.both(on, condition.of("t") if condition else None)
-    tree = exp.select(col(ROW, "f")).from_(sql.table(frame.name, "f")).join(sql.table(table.name, "t"), on=on, join_type="inner")
+    tree = (
+        exp.select(col(ROW, "f"))
+        .from_(sql.table(frame.name, "f"))
+        .join(sql.table(table.name, "t"), on=on, join_type="inner")
+    )
     features = []
     for column in chosen:
         kind = table.columns[column].type
         value: exp.Expression = col(column, "t")
-        if history:  # the latest row; of simultaneous ones, the largest value, so that it is the same every time
-            value = sql.call("arg_max_null", value, sql.call("row", col(KNOWN, "t"), col(TIME, "t"), value.copy()))
+        if (
+            history
+        ):  # the latest row; of simultaneous ones, the largest value, so that it is the same every time
+            value = sql.call(
+                "arg_max_null", value, sql.call("row", col(KNOWN, "t"), col(TIME, "t"), value.copy())
+            )
         if kind in ("date", "timestamp"):  # a date becomes its distance to the cutoff, in days
             moment = exp.cast(value, "TIMESTAMP")
-            value = sql.days_between(moment, exp.AnyValue(this=col(CUTOFF, "f")) if history else col(CUTOFF, "f"))
+            value = sql.days_between(
+                moment, exp.AnyValue(this=col(CUTOFF, "f")) if history else col(CUTOFF, "f")
+            )
         elif kind == "boolean":
             value = exp.cast(value, "INT")
         tree = tree.select(sql.named(value, column))
@@ -130,8 +158,17 @@ def _attributes(name: str, node: Attributes, tables: Tables, frame: Frame, where
         text = f"{column} of {table.name}" + (", as known at the cutoff" if history else "")
         if kind in ("date", "timestamp"):
             text = f"days from {column} to the cutoff"
-        features.append(Feature(f"{name}.{column}", name, "numeric" if _numeric(kind) else "categorical", None,
-                                frozenset(table.sources({u for u in used if u})), "latest" if history else "always", text))
+        features.append(
+            Feature(
+                f"{name}.{column}",
+                name,
+                "numeric" if _numeric(kind) else "categorical",
+                None,
+                frozenset(table.sources({u for u in used if u})),
+                "latest" if history else "always",
+                text,
+            )
+        )
     if history:
         tree = tree.group_by(col(ROW, "f"))
     if not features:
@@ -163,11 +200,15 @@ def _windows(name: str, node: Windows, tables: Tables, frame: Frame, where: str)
 
 def _items(feature: WindowFeature, node: Windows, table: Loaded, where: str) -> list[Item]:
     condition = admit(feature.where, table, f"{where}.where")
-    columns: Sequence[str | None] = [need_column(table, c, f"{where}.column") for c in feature.columns] or [None]
+    columns: Sequence[str | None] = [need_column(table, c, f"{where}.column") for c in feature.columns] or [
+        None
+    ]
     items = []
     for agg in feature.aggs:
         if agg in GAPS and condition:
-            raise ConfigError("gaps are between all rows of the set; put the `where` on the feature set", where=where)
+            raise ConfigError(
+                "gaps are between all rows of the set; put the `where` on the feature set", where=where
+            )
         for column in columns if agg not in WITHOUT_WINDOW | {"count", "exists", "days"} else [None]:
             stem = "_".join(part for part in (feature.name, column, agg) if part)
             if agg == "acceleration":
@@ -176,17 +217,29 @@ def _items(feature: WindowFeature, node: Windows, table: Loaded, where: str) -> 
                 short, long = span(feature.short), span(feature.long)
                 what = feature.columns[0] if feature.columns else None
                 stem = "_".join(part for part in (feature.name, what, agg) if part)
-                items.append(Item(f"{stem}_{short.short}_{long.short}", agg, what, condition, short=short, long=long))
+                items.append(
+                    Item(f"{stem}_{short.short}_{long.short}", agg, what, condition, short=short, long=long)
+                )
                 continue
-            windows = feature.windows or (["all"] if agg in ("days_since_last", "days_since_first", *GAPS) else node.windows)
+            windows = feature.windows or (
+                ["all"] if agg in ("days_since_last", "days_since_first", *GAPS) else node.windows
+            )
             for text in windows:
                 window = window_of(text)
                 if window == "horizon":
-                    raise ConfigError("a feature's window closes at the cutoff; `horizon` lies after it", where=where)
-                suffix = "" if window is None and agg.startswith("days_since") else f"_{window.short if isinstance(window, Span) else 'all'}"
+                    raise ConfigError(
+                        "a feature's window closes at the cutoff; `horizon` lies after it", where=where
+                    )
+                suffix = (
+                    ""
+                    if window is None and agg.startswith("days_since")
+                    else f"_{window.short if isinstance(window, Span) else 'all'}"
+                )
                 if agg == "share":
-                    items += [Item(f"{stem}_{value}{suffix}", agg, column, condition, window, value=value)
-                              for value in feature.values or []]
+                    items += [
+                        Item(f"{stem}_{value}{suffix}", agg, column, condition, window, value=value)
+                        for value in feature.values or []
+                    ]
                 else:
                     period = span(feature.period) if feature.period else None
                     if agg == "share_of_periods" and window is None:
@@ -241,7 +294,9 @@ def _calendar(name: str, node: Calendar, tables: Tables, frame: Frame, where: st
         else:
             value = sql.call({"weekday": "isodow", "dayofyear": "dayofyear"}.get(part, part), moment)
         tree = tree.select(sql.named(value, f"{node.of}_{part}"))
-        features.append(Feature(f"{name}.{node.of}_{part}", name, "numeric", None, used, "always", f"{part} of {node.of}"))
+        features.append(
+            Feature(f"{name}.{node.of}_{part}", name, "numeric", None, used, "always", f"{part} of {node.of}")
+        )
     return CompiledSet(name, tuple(features), Query(tree, tables=read))
 
 
@@ -249,12 +304,27 @@ def _neighbours(name: str, node: Neighbours, tables: Tables, frame: Frame, where
     wanted = []
     for feature in node.features:
         for kind in node.types or [None]:  # type: ignore[list-item]
-            wanted.append(Neighbour(f"{feature.name}_{kind}" if kind else feature.name, feature.agg, feature.weight,
-                                    feature.of, (kind,) if kind else ()))
+            wanted.append(
+                Neighbour(
+                    f"{feature.name}_{kind}" if kind else feature.name,
+                    feature.agg,
+                    feature.weight,
+                    feature.of,
+                    (kind,) if kind else (),
+                )
+            )
     query = neighbours(node.relation, wanted, frame, tables, where)
     features = tuple(
-        Feature(f"{name}.{item.name}", name, "numeric", query.fills[item.name], query.sources[item.name], "neighbours",
-                f"{item.agg} over {' '.join(item.types) or 'all'} neighbours" + (", weighted" if item.weight else ""))
+        Feature(
+            f"{name}.{item.name}",
+            name,
+            "numeric",
+            query.fills[item.name],
+            query.sources[item.name],
+            "neighbours",
+            f"{item.agg} over {' '.join(item.types) or 'all'} neighbours"
+            + (", weighted" if item.weight else ""),
+        )
         for item in wanted
     )
     return CompiledSet(name, features, query)
@@ -269,7 +339,8 @@ def _measures(name: str, node: Measures, tables: Tables, frame: Frame, where: st
         alias = f"q{index}"
         tree = tree.join(
             exp.Subquery(this=query.tree, alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True))),
-            on=exp.EQ(this=col(ROW, alias), expression=col(ROW, "f")), join_type="left",
+            on=exp.EQ(this=col(ROW, alias), expression=col(ROW, "f")),
+            join_type="left",
         )
         fill = query.fills["value"]
         value: exp.Expression = col("value", alias)
@@ -278,5 +349,15 @@ def _measures(name: str, node: Measures, tables: Tables, frame: Frame, where: st
         tree = tree.select(sql.named(value, key))
         steps += query.steps
         used |= query.tables
-        features.append(Feature(f"{name}.{key}", name, "numeric", fill, query.sources["value"], "as declared", "declared measure"))
+        features.append(
+            Feature(
+                f"{name}.{key}",
+                name,
+                "numeric",
+                fill,
+                query.sources["value"],
+                "as declared",
+                "declared measure",
+            )
+        )
     return CompiledSet(name, tuple(features), Query(tree, tuple(steps), tables=frozenset(used)))

@@ -23,7 +23,10 @@ def label_columns(targets: Sequence[CompiledTarget], tables: Tables) -> dict[Sou
     for target in targets:
         for table_name, column in target.sources:
             table = tables[table_name]
-            one_row = len(table.spec.keys) == 1 and table.spec.keys[0] in (table.spec.entity, _entity_key(table_name, tables))
+            one_row = len(table.spec.keys) == 1 and table.spec.keys[0] in (
+                table.spec.entity,
+                _entity_key(table_name, tables),
+            )
             if isinstance(target.node, ColumnTarget) or not table.spec.clock or one_row:
                 found[(table_name, column)] = target.name
     return found
@@ -48,5 +51,6 @@ def refuse(sets: Sequence[CompiledSet], labels: dict[Source, str], selection: fr
     for source in sorted(selection & set(labels)):
         raise LeakError(
             f"the cohort is chosen by `{source[0]}.{source[1]}`, which target `{labels[source]}` derives from",
-            where="cohort", why="rows would be chosen by what is to be predicted",
+            where="cohort",
+            why="rows would be chosen by what is to be predicted",
         )

@@ -52,13 +52,18 @@ class Declaration:
         names = cohorts_tables(self.cohort, self.dataset)
         for node in [*self.features.values(), *self.target.values()]:
             names |= tables_of(node)
-            names |= {self.dataset.relations[r].table for r in relations_of(node) if r in self.dataset.relations}
+            names |= {
+                self.dataset.relations[r].table for r in relations_of(node) if r in self.dataset.relations
+            }
             if isinstance(node, Calendar):
                 names.add(self.dataset.entity)
         for name in sorted(names):
             if name not in self.dataset.tables:
-                raise ConfigError(f"no table is called `{name}`", where="dataset.tables",
-                                  fix=did_you_mean(name, self.dataset.tables))
+                raise ConfigError(
+                    f"no table is called `{name}`",
+                    where="dataset.tables",
+                    fix=did_you_mean(name, self.dataset.tables),
+                )
         return [name for name in self.dataset.tables if name in names]
 
     def horizons(self) -> dict[str, tuple[Span, set[str]]]:
@@ -132,8 +137,14 @@ class Matrix:
         return len(self.entity)
 
 
-def compile_all(declaration: Declaration, tables: Tables, engine: Engine, cache: Cache,
-                cutoffs: Sequence[datetime] | None = None, labelled: bool = True) -> Compiled:
+def compile_all(
+    declaration: Declaration,
+    tables: Tables,
+    engine: Engine,
+    cache: Cache,
+    cutoffs: Sequence[datetime] | None = None,
+    labelled: bool = True,
+) -> Compiled:
     """Everything up to running the queries: the cohort's rows, the refusals, the feature and target queries.
 
     cutoffs: score at these moments rather than the declared ones; labelled: compile the targets too.
@@ -153,9 +164,16 @@ def compile_all(declaration: Declaration, tables: Tables, engine: Engine, cache:
 
     folder = cache.entry("cohorts", key, build)
     engine.view(COHORT, folder / "rows.parquet")
-    targets = {name: compile_target(name, node, tables, engine) for name, node in declaration.target.items()} if labelled else {}
+    targets = (
+        {name: compile_target(name, node, tables, engine) for name, node in declaration.target.items()}
+        if labelled
+        else {}
+    )
     labels = leaks.label_columns(list(targets.values()), tables)
-    sets = [compile_set(name, node, tables, FEATURES, frozenset(labels)) for name, node in declaration.features.items()]
+    sets = [
+        compile_set(name, node, tables, FEATURES, frozenset(labels))
+        for name, node in declaration.features.items()
+    ]
     entity = tables[declaration.dataset.entity]
     where = declaration.cohort.where
     read = sql.expression(where, entity.columns, "cohort.where").columns if where else frozenset()
@@ -164,8 +182,12 @@ def compile_all(declaration: Declaration, tables: Tables, engine: Engine, cache:
         for compiled in sets:
             for name in compiled.query.tables:
                 if tables[name].spec.clock:
-                    raise ConfigError(f"feature set `{compiled.name}` looks at table `{name}`, which has a clock, but the "
-                                      "cohort has no cutoffs", where="cohort.cutoffs", fix="declare the cutoffs")
+                    raise ConfigError(
+                        f"feature set `{compiled.name}` looks at table `{name}`, which has a clock, but the "
+                        "cohort has no cutoffs",
+                        where="cohort.cutoffs",
+                        fix="declare the cutoffs",
+                    )
     return Compiled(tables, tuple(cutoffs), sets, targets, labels, statements, key)
 
 
@@ -175,7 +197,11 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
     rows = engine.arrow(exp.select(col(ENTITY), col("cutoff")).from_(sql.table(COHORT)).order_by(col(ROW)))
     entity = rows[ENTITY].to_numpy(zero_copy_only=False)
     if not len(entity):
-        raise DataError("the cohort has no rows", where="cohort", fix="look at `where`, `having` and the cutoffs (verb `plan`)")
+        raise DataError(
+            "the cohort has no rows",
+            where="cohort",
+            fix="look at `where`, `having` and the cutoffs (verb `plan`)",
+        )
     matrix = Matrix(entity, rows["cutoff"].to_numpy(zero_copy_only=False), compiled.features, {})
     relations = {name: relation.model_dump() for name, relation in compiled.tables.dataset.relations.items()}
     parts = len(compiled.sets) + len(compiled.targets)
@@ -198,7 +224,15 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
     return matrix
 
 
-def _result(kind: str, query: Query, label: str, compiled: Compiled, relations: dict[str, Any], engine: Engine, cache: Cache) -> Path:
+def _result(
+    kind: str,
+    query: Query,
+    label: str,
+    compiled: Compiled,
+    relations: dict[str, Any],
+    engine: Engine,
+    cache: Cache,
+) -> Path:
     """The query's rows as Parquet, found or made. Its text stands for the declaration."""
     material = {
         "query": stable_text(query), "cohort": compiled.cohort_key,
@@ -232,7 +266,9 @@ def _scatter(table: pa.Table, features: Sequence[Feature], matrix: Matrix) -> No
             coded = pc.dictionary_encode(column.cast(pa.string())).combine_chunks()
             codes = np.full(len(matrix), -1, np.int32)
             codes[at] = coded.indices.fill_null(-1).to_numpy()
-            matrix.columns[feature.name] = pd.Categorical.from_codes(codes, categories=coded.dictionary.to_pandas())
+            matrix.columns[feature.name] = pd.Categorical.from_codes(
+                codes, categories=coded.dictionary.to_pandas()
+            )
             continue
         full = np.full(len(matrix), np.nan if feature.fill is None else feature.fill, np.float32)
         full[at] = column.cast(pa.float64()).to_numpy().astype(np.float32)
@@ -258,8 +294,15 @@ def _eligible(target: CompiledTarget, engine: Engine, rows: int) -> np.ndarray:
     return mask
 
 
-def load_tables(declaration: Declaration, source: Source, engine: Engine, cache: Cache, progress: Progress | None = None,
-                only: Sequence[str] | None = None, optional: dict[str, set[str]] | None = None) -> Tables:
+def load_tables(
+    declaration: Declaration,
+    source: Source,
+    engine: Engine,
+    cache: Cache,
+    progress: Progress | None = None,
+    only: Sequence[str] | None = None,
+    optional: dict[str, set[str]] | None = None,
+) -> Tables:
     """The tables that the declaration reads."""
     names = declaration.tables() if only is None else list(only)
     return data_tables.load(declaration.dataset, source, names, engine, cache, optional, progress)

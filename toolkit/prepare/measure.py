@@ -80,7 +80,8 @@ def link(table: Loaded, tables: Tables) -> str:
         return table.spec.keys[0]
     raise ConfigError(
         f"table `{table.name}` does not say which column holds the entity's key",
-        where=f"dataset.tables.{table.name}.entity", fix="name it: `entity: <column>`",
+        where=f"dataset.tables.{table.name}.entity",
+        fix="name it: `entity: <column>`",
     )
 
 
@@ -94,28 +95,44 @@ def window_of(text: str) -> Span | str | None:
 
 def need_column(table: Loaded, name: str, where: str) -> str:
     if name not in table.columns:
-        raise ConfigError(f"table `{table.name}` has no column `{name}`", where=where,
-                          fix=did_you_mean(name, table.columns))
+        raise ConfigError(
+            f"table `{table.name}` has no column `{name}`", where=where, fix=did_you_mean(name, table.columns)
+        )
     return name
 
 
 def need_table(tables: Tables, name: str, where: str) -> Loaded:
     if name not in tables.loaded:
-        raise ConfigError(f"no table is called `{name}`", where=where, fix=did_you_mean(name, tables.dataset.tables))
+        raise ConfigError(
+            f"no table is called `{name}`", where=where, fix=did_you_mean(name, tables.dataset.tables)
+        )
     return tables.loaded[name]
 
 
-def aggregate(items: Sequence[Item], table: Loaded, frame: Frame, tables: Tables, where: str,
-              only: Expression | None = None) -> Query:
+def aggregate(
+    items: Sequence[Item],
+    table: Loaded,
+    frame: Frame,
+    tables: Tables,
+    where: str,
+    only: Expression | None = None,
+) -> Query:
     """Several aggregates of one table in one pass.
 
     only: a condition on the table's rows that all items share. Returns one column per item.
     """
     dated = table.spec.clock is not None
-    if not dated and any(item.window is not None or item.agg.startswith(("days", "gap", "slope", "first", "last", "accel"))
-                         or item.period for item in items):
-        raise ConfigError(f"table `{table.name}` has no clock, so it has no windows, recency or order",
-                          where=where, fix="use `windows: [all]` with count, sum, mean …, or declare its `clock`")
+    if not dated and any(
+        item.window is not None
+        or item.agg.startswith(("days", "gap", "slope", "first", "last", "accel"))
+        or item.period
+        for item in items
+    ):
+        raise ConfigError(
+            f"table `{table.name}` has no clock, so it has no windows, recency or order",
+            where=where,
+            fix="use `windows: [all]` with count, sum, mean …, or declare its `clock`",
+        )
     at, cutoff = col(frame.at, "f"), col(CUTOFF, "f")
     time = col(TIME, "t")
     rows, gap_by_row = _rows(items, table, tables, only)
@@ -130,7 +147,11 @@ def aggregate(items: Sequence[Item], table: Loaded, frame: Frame, tables: Tables
     select = [sql.named(_value(item, time, at, cutoff, gap), item.name) for item in items]
     if gap_by_row:
         rows = _gaps_by_row(rows, frame, sql.both(joined, visible))
-        tree = exp.select(col(ROW, "t"), *[s.transform(_one_alias) for s in select]).from_(rows).group_by(col(ROW, "t"))
+        tree = (
+            exp.select(col(ROW, "t"), *[s.transform(_one_alias) for s in select])
+            .from_(rows)
+            .group_by(col(ROW, "t"))
+        )
     else:
         tree = (
             exp.select(col(ROW, "f"), *select)
@@ -151,7 +172,9 @@ def _one_alias(node: exp.Expression) -> exp.Expression:
     return col(node.name, "t") if isinstance(node, exp.Column) and node.table == "f" else node
 
 
-def _rows(items: Sequence[Item], table: Loaded, tables: Tables, only: Expression | None) -> tuple[exp.Subquery, bool]:
+def _rows(
+    items: Sequence[Item], table: Loaded, tables: Tables, only: Expression | None
+) -> tuple[exp.Subquery, bool]:
     """The table's rows as `t`, with `@gap` (days since the one before) where an item asks for it.
 
     Where rows are known when they happen, the row before is the same from every cutoff, and one pass
@@ -161,7 +184,12 @@ def _rows(items: Sequence[Item], table: Loaded, tables: Tables, only: Expression
         {item.column for item in items if item.column}
         | {name for item in items if item.where for name in item.where.columns}
     )
-    columns = [sql.named(col(link(table, tables)), "@entity"), *(col(n) for n in names), col(KNOWN), col(TIME)]
+    columns = [
+        sql.named(col(link(table, tables)), "@entity"),
+        *(col(n) for n in names),
+        col(KNOWN),
+        col(TIME),
+    ]
     gap_by_row = False
     if any(item.agg in GAPS for item in items):
         gap_by_row = table.spec.event_time is not None
@@ -175,7 +203,9 @@ def _rows(items: Sequence[Item], table: Loaded, tables: Tables, only: Expression
 
 def _gap(partition: exp.Expression, time: exp.Expression) -> exp.Expression:
     before = exp.Window(
-        this=exp.Lag(this=time), partition_by=[partition], order=exp.Order(expressions=[exp.Ordered(this=time)])
+        this=exp.Lag(this=time),
+        partition_by=[partition],
+        order=exp.Order(expressions=[exp.Ordered(this=time)]),
     )
     return sql.days_between(before, time)
 
@@ -194,7 +224,9 @@ def _sub(select: exp.Select, alias: str) -> exp.Subquery:
     return exp.Subquery(this=select, alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)))
 
 
-def _widest(items: Sequence[Item], time: exp.Expression, at: exp.Expression, cutoff: exp.Expression) -> exp.Expression | None:
+def _widest(
+    items: Sequence[Item], time: exp.Expression, at: exp.Expression, cutoff: exp.Expression
+) -> exp.Expression | None:
     """What bounds every item's window, so that the join need not look further back."""
     spans = []
     for item in items:
@@ -210,13 +242,17 @@ def _widest(items: Sequence[Item], time: exp.Expression, at: exp.Expression, cut
     return None
 
 
-def _inside(window: Span | str | None, time: exp.Expression, at: exp.Expression, cutoff: exp.Expression) -> exp.Expression | None:
+def _inside(
+    window: Span | str | None, time: exp.Expression, at: exp.Expression, cutoff: exp.Expression
+) -> exp.Expression | None:
     if window is None:
         return None
     return exp.GT(this=time, expression=cutoff if window == "horizon" else sql.minus(at, window))  # type: ignore[arg-type]
 
 
-def _value(item: Item, time: exp.Expression, at: exp.Expression, cutoff: exp.Expression, gap: exp.Expression) -> exp.Expression:
+def _value(
+    item: Item, time: exp.Expression, at: exp.Expression, cutoff: exp.Expression, gap: exp.Expression
+) -> exp.Expression:
     """One item as an aggregate expression over the joined rows."""
     condition = sql.both(_inside(item.window, time, at, cutoff), item.where.of("t") if item.where else None)
     value = col(item.column, "t") if item.column else None
@@ -248,7 +284,9 @@ def _value(item: Item, time: exp.Expression, at: exp.Expression, cutoff: exp.Exp
             return when(exp.Count(this=exp.Distinct(expressions=[day])))
         case "first" | "last":
             # ordered by (time, value), so that simultaneous rows give the same answer every time
-            return when(sql.call("arg_min" if item.agg == "first" else "arg_max", value, sql.call("row", time, value)))  # type: ignore[arg-type]
+            return when(
+                sql.call("arg_min" if item.agg == "first" else "arg_max", value, sql.call("row", time, value))
+            )  # type: ignore[arg-type]
         case "days_since_last":
             return sql.days_between(when(exp.Max(this=time)), exp.AnyValue(this=at))
         case "days_since_first":
@@ -268,23 +306,33 @@ def _value(item: Item, time: exp.Expression, at: exp.Expression, cutoff: exp.Exp
                     exp.GT(this=time, expression=sql.minus(at, start)),
                     exp.LTE(this=time, expression=sql.minus(at, end) if end else at),
                 )
-                hits.append(exp.cast(exp.paren(exp.GT(this=when(count, inside), expression=sql.literal(0))), "INT"))
+                hits.append(
+                    exp.cast(exp.paren(exp.GT(this=when(count, inside), expression=sql.literal(0))), "INT")
+                )
             total = hits[0]
             for hit in hits[1:]:
                 total = exp.Add(this=total, expression=hit)
             return exp.Div(this=exp.paren(total), expression=sql.literal(float(periods)))
         case "share":
             some = when(count, exp.EQ(this=value, expression=sql.literal(item.value)))
-            return exp.Div(this=number(some), expression=exp.Nullif(this=when(exp.Count(this=value)), expression=sql.literal(0)))
+            return exp.Div(
+                this=number(some),
+                expression=exp.Nullif(this=when(exp.Count(this=value)), expression=sql.literal(0)),
+            )
         case "acceleration":  # rate in the short window over the rate in the long one
             what: exp.Expression = exp.Sum(this=number(value)) if value is not None else count
             assert item.short is not None
             assert item.long is not None
-            short = exp.Coalesce(this=when(what, _inside(item.short, time, at, cutoff)), expressions=[sql.literal(0)])
+            short = exp.Coalesce(
+                this=when(what, _inside(item.short, time, at, cutoff)), expressions=[sql.literal(0)]
+            )
             long = when(what.copy(), _inside(item.long, time, at, cutoff))
             return exp.Div(
                 this=exp.paren(exp.Div(this=number(short), expression=sql.literal(item.short.days))),
-                expression=exp.Nullif(this=exp.Div(this=number(long), expression=sql.literal(item.long.days)), expression=sql.literal(0)),
+                expression=exp.Nullif(
+                    this=exp.Div(this=number(long), expression=sql.literal(item.long.days)),
+                    expression=sql.literal(0),
+                ),
             )
         case "gap_last":
             return when(sql.call("arg_max", gap, sql.call("row", time, gap)))
@@ -307,17 +355,25 @@ def measure(node: Measure, frame: Frame, tables: Tables, where: str, name: str =
             span(node.period) if node.period else None,
         )  # fmt: skip
         if item.window == "horizon" and frame.past_only:
-            raise ConfigError("a feature looks at what was known at the cutoff; `window: horizon` lies after it",
-                              where=f"{where}.window")
+            raise ConfigError(
+                "a feature looks at what was known at the cutoff; `window: horizon` lies after it",
+                where=f"{where}.window",
+            )
         return aggregate([item], table, frame, tables, where)
     if isinstance(node, Combined):
         return _combined(node, frame, tables, where, name)
     return neighbours(
-        node.relation, [Neighbour(name, node.agg, node.weight, node.of, tuple(node.types or ()))], frame, tables, where
+        node.relation,
+        [Neighbour(name, node.agg, node.weight, node.of, tuple(node.types or ()))],
+        frame,
+        tables,
+        where,
     )
 
 
-def joined_terms(terms: dict[str, Measure], frame: Frame, tables: Tables, where: str) -> tuple[exp.Select, dict[str, exp.Expression], list[Query]]:
+def joined_terms(
+    terms: dict[str, Measure], frame: Frame, tables: Tables, where: str
+) -> tuple[exp.Select, dict[str, exp.Expression], list[Query]]:
     """The frame with every term joined on; the terms as expressions, filled; their queries."""
     queries = [measure(term, frame, tables, f"{where}.{key}", "value") for key, term in terms.items()]
     tree = exp.select().from_(sql.table(frame.name, "f"))
@@ -339,7 +395,9 @@ def substitute(expression: Expression, values: dict[str, exp.Expression]) -> exp
     )
 
 
-def merged(queries: Sequence[Query]) -> tuple[tuple[tuple[str, exp.Expression], ...], frozenset[Source], frozenset[str]]:
+def merged(
+    queries: Sequence[Query],
+) -> tuple[tuple[tuple[str, exp.Expression], ...], frozenset[Source], frozenset[str]]:
     """Steps, sources and tables of several queries together."""
     return (
         tuple(step for query in queries for step in query.steps),
@@ -352,7 +410,9 @@ def _combined(node: Combined, frame: Frame, tables: Tables, where: str, name: st
     expression = sql.expression(node.value, node.terms, f"{where}.value")
     tree, values, queries = joined_terms(node.terms, frame, tables, f"{where}.terms")
     steps, sources, used = merged(queries)
-    tree = tree.select(col(ROW, "f"), sql.named(exp.cast(exp.paren(substitute(expression, values)), "DOUBLE"), name))
+    tree = tree.select(
+        col(ROW, "f"), sql.named(exp.cast(exp.paren(substitute(expression, values)), "DOUBLE"), name)
+    )
     return Query(tree, steps, {name: None}, {name: sources}, used)
 
 
@@ -367,7 +427,9 @@ class Neighbour:
     types: tuple[str, ...] = ()
 
 
-def neighbours(relation_name: str, features: Sequence[Neighbour], frame: Frame, tables: Tables, where: str) -> Query:
+def neighbours(
+    relation_name: str, features: Sequence[Neighbour], frame: Frame, tables: Tables, where: str
+) -> Query:
     """Aggregates over the entities that a relation connects to each row's entity.
 
     Edges count if they were known at the cutoff (always, in an undated relation), whatever moment the
@@ -375,8 +437,11 @@ def neighbours(relation_name: str, features: Sequence[Neighbour], frame: Frame, 
     """
     relations = tables.dataset.relations
     if relation_name not in relations:
-        raise ConfigError(f"no relation is called `{relation_name}`", where=f"{where}.relation",
-                          fix=did_you_mean(relation_name, relations))
+        raise ConfigError(
+            f"no relation is called `{relation_name}`",
+            where=f"{where}.relation",
+            fix=did_you_mean(relation_name, relations),
+        )
     relation = relations[relation_name]
     table = need_table(tables, relation.table, f"dataset.relations.{relation_name}")
     number = next(_counter)
@@ -388,9 +453,15 @@ def neighbours(relation_name: str, features: Sequence[Neighbour], frame: Frame, 
 
     def half(one: str, other: str) -> exp.Select:
         parts = [sql.named(col(one), "@one"), sql.named(col(other), "@other"), col(KNOWN)]
-        parts.append(sql.named(col(relation.type), "@type") if relation.type else sql.named(exp.null(), "@type"))
+        parts.append(
+            sql.named(col(relation.type), "@type") if relation.type else sql.named(exp.null(), "@type")
+        )
         # an edge whose strength is missing counts as 1
-        weight = exp.Coalesce(this=exp.cast(col(relation.weight), "DOUBLE"), expressions=[sql.literal(1.0)]) if relation.weight else sql.literal(1.0)
+        weight = (
+            exp.Coalesce(this=exp.cast(col(relation.weight), "DOUBLE"), expressions=[sql.literal(1.0)])
+            if relation.weight
+            else sql.literal(1.0)
+        )
         parts.append(sql.named(weight, "@weight"))
         return exp.select(*parts).from_(sql.table(table.name))
 
@@ -407,8 +478,14 @@ def neighbours(relation_name: str, features: Sequence[Neighbour], frame: Frame, 
         .from_(sql.table(frame.name, "f"))
         .join(_sub(both_ways, "e"), on=sql.both(on, known), join_type="inner")  # type: ignore[arg-type]
     )  # fmt: skip
-    distinct = exp.select(sql.named(col("@other"), ENTITY), *(col(m) for m in moments)).distinct().from_(sql.table(edges))
-    node_rows = exp.select(sql.named(exp.Window(this=sql.call("row_number")), ROW), "*").from_(_sub(distinct, "d"))
+    distinct = (
+        exp.select(sql.named(col("@other"), ENTITY), *(col(m) for m in moments))
+        .distinct()
+        .from_(sql.table(edges))
+    )
+    node_rows = exp.select(sql.named(exp.Window(this=sql.call("row_number")), ROW), "*").from_(
+        _sub(distinct, "d")
+    )
     steps: list[tuple[str, exp.Expression]] = [(edges, edge_rows), (nodes, node_rows)]
 
     node_frame = replace(frame, name=nodes)
@@ -440,7 +517,11 @@ def neighbours(relation_name: str, features: Sequence[Neighbour], frame: Frame, 
             steps += query.steps
             used |= query.tables
     for feature in features:
-        kinds = exp.In(this=col("@type", "x"), expressions=[sql.literal(k) for k in feature.types]) if feature.types else None
+        kinds = (
+            exp.In(this=col("@type", "x"), expressions=[sql.literal(k) for k in feature.types])
+            if feature.types
+            else None
+        )
         weight = col("@weight", "x")
         if feature.of is None:
             node: exp.Expression = exp.Sum(this=weight) if feature.weight else exp.Count(this=exp.Star())
@@ -449,13 +530,19 @@ def neighbours(relation_name: str, features: Sequence[Neighbour], frame: Frame, 
             value = values[feature.of.model_dump_json()].copy()
             product = exp.Mul(this=value, expression=weight) if feature.weight else value
             if feature.agg == "sum":
-                amount = exp.Coalesce(this=sql.over(exp.Sum(this=product), kinds), expressions=[sql.literal(0)])
+                amount = exp.Coalesce(
+                    this=sql.over(exp.Sum(this=product), kinds), expressions=[sql.literal(0)]
+                )
             elif feature.agg == "max":
                 amount = sql.over(exp.Max(this=value), kinds)
             elif feature.weight:
                 present = sql.both(kinds, exp.not_(exp.Is(this=value.copy(), expression=exp.null())))
-                amount = exp.Div(this=sql.over(exp.Sum(this=product), kinds), expression=exp.Nullif(
-                    this=sql.over(exp.Sum(this=weight), present), expression=sql.literal(0)))
+                amount = exp.Div(
+                    this=sql.over(exp.Sum(this=product), kinds),
+                    expression=exp.Nullif(
+                        this=sql.over(exp.Sum(this=weight), present), expression=sql.literal(0)
+                    ),
+                )
             else:
                 amount = sql.over(exp.Avg(this=value), kinds)
         tree = tree.select(sql.named(amount, feature.name))
@@ -470,7 +557,9 @@ def condition(node: Condition, frame: Frame, tables: Tables, where: str, name: s
     """How often something happened before the cutoff: a query with `@row` and a count."""
     table = need_table(tables, node.table, f"{where}.table")
     if not table.spec.clock and (node.within or node.ending):
-        raise ConfigError(f"table `{table.name}` has no clock, so nothing in it lies `within` a span", where=where)
+        raise ConfigError(
+            f"table `{table.name}` has no clock, so nothing in it lies `within` a span", where=where
+        )
     rows = [sql.named(col(link(table, tables)), "@entity"), col(KNOWN), col(TIME)]
     admitted = admit(node.where, table, f"{where}.where")
     source = exp.select(*rows).from_(sql.table(table.name))
@@ -480,7 +569,9 @@ def condition(node: Condition, frame: Frame, tables: Tables, where: str, name: s
     end: exp.Expression = sql.minus(cutoff, span(node.ending)) if node.ending else cutoff
     on = exp.EQ(this=col("@entity", "t"), expression=col(ENTITY, "f"))
     if table.spec.clock:
-        on = sql.both(on, exp.LTE(this=col(KNOWN, "t"), expression=cutoff), exp.LTE(this=time, expression=end))  # type: ignore[assignment]
+        on = sql.both(
+            on, exp.LTE(this=col(KNOWN, "t"), expression=cutoff), exp.LTE(this=time, expression=end)
+        )  # type: ignore[assignment]
     if node.within:
         on = sql.both(on, exp.GT(this=time, expression=sql.minus(exp.paren(end), span(node.within))))  # type: ignore[assignment]
     tree = (
@@ -496,5 +587,7 @@ def condition(node: Condition, frame: Frame, tables: Tables, where: str, name: s
 def holds(node: Condition, count: exp.Expression) -> exp.Expression:
     """Is a condition's count within its bounds?"""
     low = exp.GTE(this=count, expression=sql.literal(node.at_least))
-    high = exp.LTE(this=count.copy(), expression=sql.literal(node.at_most)) if node.at_most is not None else None
+    high = (
+        exp.LTE(this=count.copy(), expression=sql.literal(node.at_most)) if node.at_most is not None else None
+    )
     return sql.both(low, high)  # type: ignore[return-value]

@@ -108,11 +108,16 @@ def compile_target(name: str, node: Target, tables: Tables, engine: Engine) -> C
         eligible = filtered(rows, node.among, Frame("@cohort"), tables, f"{where}.among")
     if isinstance(node, ColumnTarget):
         query = _column(node, tables, where)
-        return CompiledTarget(name, node, node.type, query, None, query.sources["value"], eligible, False, None)
+        return CompiledTarget(
+            name, node, node.type, query, None, query.sources["value"], eligible, False, None
+        )
     for table in sorted(tables_of(node.model_copy(update={"among": []}))):
         if not need_table(tables, table, where).spec.clock:
-            raise ConfigError(f"target `{name}` looks at table `{table}`, which has no clock", where=where,
-                              fix=f"declare `clock` for table `{table}`: a horizon needs to know when things happened")
+            raise ConfigError(
+                f"target `{name}` looks at table `{table}`, which has no clock",
+                where=where,
+                fix=f"declare `clock` for table `{table}`: a horizon needs to know when things happened",
+            )
     frame = target_frame(horizon, getattr(node, "at", "horizon_end"), engine)
     kind, partly = "binary", False
     if isinstance(node, EventWithin | Inactivity):
@@ -164,8 +169,14 @@ def _classes(node: Classes, frame: Frame, tables: Tables, where: str) -> Query:
     return Query(tree, steps, {"value": None}, {"value": sources}, used)
 
 
-def labels(target: CompiledTarget, values: np.ndarray, eligible: np.ndarray, cutoffs: np.ndarray, train: np.ndarray,
-           state: LabelState | None = None) -> tuple[np.ndarray, LabelState]:
+def labels(
+    target: CompiledTarget,
+    values: np.ndarray,
+    eligible: np.ndarray,
+    cutoffs: np.ndarray,
+    train: np.ndarray,
+    state: LabelState | None = None,
+) -> tuple[np.ndarray, LabelState]:
     """Labels [rows] as float32 (class index for multiclass, NaN where there is none), and what was fitted.
 
     values: raw values [rows] (float64, or texts for classes and columns); train: mask of training rows;
@@ -178,43 +189,72 @@ def labels(target: CompiledTarget, values: np.ndarray, eligible: np.ndarray, cut
     return y, state
 
 
-def _label(node: Target, target: CompiledTarget, values: np.ndarray, eligible: np.ndarray, cutoffs: np.ndarray,
-           train: np.ndarray, state: LabelState | None) -> tuple[np.ndarray, LabelState]:
+def _label(
+    node: Target,
+    target: CompiledTarget,
+    values: np.ndarray,
+    eligible: np.ndarray,
+    cutoffs: np.ndarray,
+    train: np.ndarray,
+    state: LabelState | None,
+) -> tuple[np.ndarray, LabelState]:
     if isinstance(node, EventWithin):
         return values >= node.at_least, LabelState("binary")
     if isinstance(node, Inactivity):
         return values == 0, LabelState("binary")
     if isinstance(node, ThresholdTarget):
-        compare: Callable[..., Any] = {">=": np.greater_equal, ">": np.greater, "<=": np.less_equal, "<": np.less}[node.op]
+        compare: Callable[..., Any] = {
+            ">=": np.greater_equal,
+            ">": np.greater,
+            "<=": np.less_equal,
+            "<": np.less,
+        }[node.op]
         return compare(values, node.value) & ~np.isnan(values), LabelState("binary")
     if isinstance(node, Value):
         if node.transform == "log1p" and np.nanmin(values, initial=0.0) <= -1:
-            raise DataError(f"target `{target.name}`: log1p of values at or below -1", where=f"target.{target.name}.transform")
+            raise DataError(
+                f"target `{target.name}`: log1p of values at or below -1",
+                where=f"target.{target.name}.transform",
+            )
         return np.log1p(values) if node.transform == "log1p" else values, LabelState("regression")
     if isinstance(node, TopFraction):
         return _top(node, target.name, values, cutoffs, train & eligible, state)
     return _named(node, target, values, state)
 
 
-def _top(node: TopFraction, name: str, values: np.ndarray, cutoffs: np.ndarray, train: np.ndarray,
-         state: LabelState | None) -> tuple[np.ndarray, LabelState]:
+def _top(
+    node: TopFraction,
+    name: str,
+    values: np.ndarray,
+    cutoffs: np.ndarray,
+    train: np.ndarray,
+    state: LabelState | None,
+) -> tuple[np.ndarray, LabelState]:
     """Rows at or beyond the quantile. A missing value (nothing to rank) is never at the top.
 
-    Ties: the quantile is the value nearest the top for which no more than the fraction of training
-    rows reach it; where even the topmost value is that common, it is the topmost value.
+    Ties: rows that share the quantile's value are all at the top, unless that value is also the lowest
+    one there is; then the top begins above it.
     """
     sign = 1.0 if node.direction == "highest" else -1.0
     ranked = np.where(np.isnan(values), -np.inf, sign * values)
-    keys = np.array(["pooled"] * len(values)) if node.fit == "pooled" else cutoffs.astype("datetime64[s]").astype(str)
+    keys = (
+        np.array(["pooled"] * len(values))
+        if node.fit == "pooled"
+        else cutoffs.astype("datetime64[s]").astype(str)
+    )
     if state is None:
         quantiles = {}
         for key in np.unique(keys[train]):
             rows = np.sort(ranked[train & (keys == key)])[::-1]
             if not len(rows) or rows[0] == -np.inf:
-                raise DataError(f"target `{name}`: no training row has a value to rank", where=f"target.{name}.of")
+                raise DataError(
+                    f"target `{name}`: no training row has a value to rank", where=f"target.{name}.of"
+                )
             quantiles[str(key)] = float(_quantile(rows, node.fraction))
         if not quantiles:
-            raise DataError(f"target `{name}`: no training rows to fit the quantile on", where=f"target.{name}")
+            raise DataError(
+                f"target `{name}`: no training rows to fit the quantile on", where=f"target.{name}"
+            )
         state = LabelState("binary", quantiles=quantiles)
     bounds = np.empty(len(values))
     for key in np.unique(keys):
@@ -225,15 +265,16 @@ def _top(node: TopFraction, name: str, values: np.ndarray, cutoffs: np.ndarray, 
 
 
 def _quantile(descending: np.ndarray, fraction: float) -> float:
-    allowed = max(int(np.floor(fraction * len(descending))), 1)
-    value = descending[allowed - 1]
-    if allowed < len(descending) and descending[allowed] == value:  # the tie reaches beyond the fraction
+    value = descending[max(int(np.floor(fraction * len(descending))), 1) - 1]
+    if value == descending[-1]:
         above = descending[descending > value]
         value = above[-1] if len(above) else value
     return value
 
 
-def _named(node: Any, target: CompiledTarget, values: np.ndarray, state: LabelState | None) -> tuple[np.ndarray, LabelState]:
+def _named(
+    node: Any, target: CompiledTarget, values: np.ndarray, state: LabelState | None
+) -> tuple[np.ndarray, LabelState]:
     """Labels that are texts: a column's values, or declared classes."""
     if isinstance(node, ColumnTarget) and node.type == "regression":
         return values.astype(float), LabelState("regression")
@@ -251,9 +292,11 @@ def _named(node: Any, target: CompiledTarget, values: np.ndarray, state: LabelSt
             positive = next((known[v] for v in ("true", "1", "1.0", "yes") if v in known), None)
         if positive not in found and state is None:
             raise ConfigError(
-                f"column `{node.column}` has no value `{node.positive}`" if node.positive else
-                f"which value of `{node.column}` means yes is not said",
-                where=f"{where}.positive", fix=f"one of: {', '.join(found[:12])}",
+                f"column `{node.column}` has no value `{node.positive}`"
+                if node.positive
+                else f"which value of `{node.column}` means yes is not said",
+                where=f"{where}.positive",
+                fix=f"one of: {', '.join(found[:12])}",
             )
         y = np.where(present, values == positive, np.nan)
         return y.astype(float), LabelState("binary", (str(positive),))

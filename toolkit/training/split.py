@@ -10,7 +10,15 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from toolkit.config.schema import ByCutoffs, ByFraction, GroupedSplit, RandomSplit, RollingSplit, Split, TemporalSplit
+from toolkit.config.schema import (
+    ByCutoffs,
+    ByFraction,
+    GroupedSplit,
+    RandomSplit,
+    RollingSplit,
+    Split,
+    TemporalSplit,
+)
 from toolkit.config.time import Span, span
 from toolkit.errors import ConfigError, DataError
 
@@ -32,8 +40,14 @@ class Assignment:
         return {name: int((self.part == part).sum()) for part, name in NAMES.items()}
 
 
-def assign(split: Split, entity: np.ndarray, cutoff: np.ndarray, horizon: Span | None, seed: int,
-           strata: np.ndarray | None = None) -> list[Assignment]:
+def assign(
+    split: Split,
+    entity: np.ndarray,
+    cutoff: np.ndarray,
+    horizon: Span | None,
+    seed: int,
+    strata: np.ndarray | None = None,
+) -> list[Assignment]:
     """One assignment, or one for each fold of a backtest (the last fold is the newest).
 
     entity: texts [rows]; cutoff: datetime64 [rows]; horizon: the longest one; strata: labels [rows] to
@@ -45,7 +59,16 @@ def assign(split: Split, entity: np.ndarray, cutoff: np.ndarray, horizon: Span |
     if isinstance(split, RollingSplit):
         moments = _moments(cutoff, split.folds + 1)
         return [
-            _temporal(f"fold {split.folds - back}", split, moments[: len(moments) - back], 1, entity, cutoff, horizon, seed)
+            _temporal(
+                f"fold {split.folds - back}",
+                split,
+                moments[: len(moments) - back],
+                1,
+                entity,
+                cutoff,
+                horizon,
+                seed,
+            )
             for back in reversed(range(split.folds))
         ]
     lot = _lots(entity, seed)
@@ -61,14 +84,23 @@ def _moments(cutoff: np.ndarray, needed: int) -> list[np.datetime64]:
     found = list(np.unique(cutoff[~np.isnat(cutoff)])) if len(cutoff) else []
     if len(found) < needed:
         raise ConfigError(
-            f"a temporal split needs {needed} cutoffs here, and the cohort has {len(found)}", where="split",
+            f"a temporal split needs {needed} cutoffs here, and the cohort has {len(found)}",
+            where="split",
             fix="declare more cutoffs, or use `split=grouped` or `split=random`",
         )
     return found
 
 
-def _temporal(name: str, split: TemporalSplit | RollingSplit, moments: Sequence[np.datetime64], tests: int, entity: np.ndarray,
-              cutoff: np.ndarray, horizon: Span | None, seed: int) -> Assignment:
+def _temporal(
+    name: str,
+    split: TemporalSplit | RollingSplit,
+    moments: Sequence[np.datetime64],
+    tests: int,
+    entity: np.ndarray,
+    cutoff: np.ndarray,
+    horizon: Span | None,
+    seed: int,
+) -> Assignment:
     """The last `tests` moments test; whatever trains must have its horizon end by the first of them."""
     first_test = moments[-tests]
     gap = span(split.gap) if split.gap else horizon
@@ -76,18 +108,26 @@ def _temporal(name: str, split: TemporalSplit | RollingSplit, moments: Sequence[
     if not earlier:
         raise ConfigError(
             f"no cutoff lies a whole horizon ({gap}) before the test cutoff {_datetime(first_test):%Y-%m-%d}",
-            where="split", why="labels of later cutoffs are not known yet on the day of the test",
+            where="split",
+            why="labels of later cutoffs are not known yet on the day of the test",
             fix="add earlier cutoffs to the cohort",
         )
     part = np.full(len(entity), UNUSED, np.int8)
     part[np.isin(cutoff, moments[-tests:])] = TEST
     rule = split.validation
     if isinstance(rule, ByCutoffs):
-        held = earlier[-rule.cutoffs:]
-        train = [m for m in earlier[:-rule.cutoffs] if gap is None or gap.after(_datetime(m)) <= _datetime(held[0])]
+        held = earlier[-rule.cutoffs :]
+        train = [
+            m
+            for m in earlier[: -rule.cutoffs]
+            if gap is None or gap.after(_datetime(m)) <= _datetime(held[0])
+        ]
         if not train:
-            raise ConfigError(f"{len(earlier)} cutoffs lie before the test: too few to validate on {rule.cutoffs} and train",
-                              where="split.validation", fix="validation: {fraction: 0.2}, or more cutoffs")
+            raise ConfigError(
+                f"{len(earlier)} cutoffs lie before the test: too few to validate on {rule.cutoffs} and train",
+                where="split.validation",
+                fix="validation: {fraction: 0.2}, or more cutoffs",
+            )
         part[np.isin(cutoff, held)] = VALIDATION
         part[np.isin(cutoff, train)] = TRAIN
     else:
@@ -103,9 +143,12 @@ def _checked(assignment: Assignment) -> Assignment:
     counts = assignment.counts()
     for name in ("train", "validation", "test"):
         if not counts[name]:
-            raise DataError(f"the split leaves no rows for {name}", where="split",
-                            why=", ".join(f"{key}: {n:,}" for key, n in counts.items()),
-                            fix="more rows, other fractions, or other cutoffs")
+            raise DataError(
+                f"the split leaves no rows for {name}",
+                where="split",
+                why=", ".join(f"{key}: {n:,}" for key, n in counts.items()),
+                fix="more rows, other fractions, or other cutoffs",
+            )
     return assignment
 
 
@@ -125,7 +168,9 @@ def _within(lot: np.ndarray, entity: np.ndarray, strata: np.ndarray) -> np.ndarr
 
     An entity belongs to the class of its first row; all of its rows follow.
     """
-    people = pd.DataFrame({"entity": entity, "lot": lot, "class": pd.Series(strata).astype(str)}).drop_duplicates("entity")
+    people = pd.DataFrame(
+        {"entity": entity, "lot": lot, "class": pd.Series(strata).astype(str)}
+    ).drop_duplicates("entity")
     rank = people.groupby("class")["lot"].rank(method="first") - 0.5
     people["lot"] = rank / people.groupby("class")["lot"].transform("size")
     return people.set_index("entity")["lot"].loc[entity].to_numpy()

@@ -1,0 +1,143 @@
+"""What a recipe's bundle holds, and how it is read back: all that is needed to score, and no code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from toolkit import __version__, bundle
+from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
+from toolkit.config.schema import Config
+from toolkit.config.tables import Dataset
+from toolkit.data.tables import Tables
+from toolkit.errors import BundleError
+from toolkit.models import store
+from toolkit.models.encode import Encoder
+from toolkit.models.interface import Fitted
+from toolkit.prepare.matrix import Compiled, Declaration
+from toolkit.runfolder import plain
+from toolkit.training.calibration import Calibrator
+from toolkit.training.experiment import Outcome
+from toolkit.training.threshold import Threshold
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Head:
+    """How one target is scored: which model, as which task, calibrated and cut how."""
+
+    name: str
+    type: str
+    classes: tuple[str, ...]
+    model: str
+    position: int
+    calibrator: Calibrator
+    threshold: Threshold | None
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A bundle in memory. labels: columns that new tables need not have."""
+
+    name: str
+    declaration: Declaration
+    encoder: Encoder
+    heads: tuple[Head, ...]
+    models: Mapping[str, Fitted]
+    labels: frozenset[tuple[str, str]]
+    coherent: tuple[tuple[str, ...], ...]
+    features: tuple[str, ...]
+    list_size: int
+
+
+def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
+    """The dataset with every inferred type written down, so that new files are read in the same way."""
+    declared = {}
+    for name, table in dataset.tables.items():
+        if name not in tables.loaded:
+            continue
+        columns = {c: column for c, column in tables[name].columns.items() if c not in table.derive}
+        declared[name] = table.model_copy(update={"columns": columns, "infer": False})
+    relations = {name: r for name, r in dataset.relations.items() if r.table in declared}
+    return dataset.model_copy(update={"tables": declared, "relations": relations})
+
+
+def frozen_features(config: Config, compiled: Compiled) -> dict[str, FeatureSet]:
+    """Feature sets with `columns: all` replaced by what it meant."""
+    found: dict[str, FeatureSet] = {}
+    by_set = {part.name: part for part in compiled.sets}
+    for name, node in config.features.items():
+        if isinstance(node, Attributes):
+            node = node.model_copy(
+                update={"columns": [f.column for f in by_set[name].features], "exclude": []}
+            )
+        found[name] = node
+    return found
+
+
+def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) -> None:
+    """Write the bundle of a run: the chosen models, and everything between a table and a score."""
+    dataset = frozen_dataset(config.dataset, compiled.tables)
+    heads = []
+    for position, task in enumerate(outcome.tasks):
+        chosen = outcome.chosen(task.name)
+        heads.append({
+            "name": task.name, "type": task.type, "classes": list(task.classes), "model": chosen.model, "position": position,
+            "calibrator": chosen.calibrator.to_dict(), "threshold": chosen.threshold and chosen.threshold.to_dict(),
+            "label_state": outcome.states[task.name].to_dict(),
+        })  # fmt: skip
+    used = {head["model"] for head in heads}
+    contents: dict[str, Any] = {
+        "recipe.json": plain({
+            "format": FORMAT, "toolkit": __version__, "name": config.name, "description": config.description,
+            "dataset": dataset.model_dump(mode="json"), "cohort": config.cohort.model_dump(mode="json"),
+            "target": {name: node.model_dump(mode="json") for name, node in config.target.items()},
+            "features": {name: node.model_dump(mode="json") for name, node in frozen_features(config, compiled).items()},
+            "labels": sorted(compiled.labels), "coherent": config.coherent, "list_size": config.evaluation.list_size,
+            "feature_names": [feature.name for feature in compiled.features],
+            "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs],
+        }),
+        "encoder.json": outcome.encoder.to_dict(), "heads.json": plain(heads),
+    }  # fmt: skip
+    for name in sorted(used):
+        contents[f"models/{name}"] = lambda path, n=name: store.save(path, config.model[n], outcome.fitted[n])
+    bundle.write(folder, contents)
+
+
+def read(folder: Path) -> Scorer:
+    """Verify and read a bundle. Raises BundleError naming what is wrong."""
+    found = bundle.read(folder)
+    recipe, heads = found.json("recipe.json"), found.json("heads.json")
+    try:
+        if recipe["format"] != FORMAT:
+            raise BundleError(
+                f"the bundle has format {recipe['format']}; this version reads {FORMAT}",
+                where=str(folder),
+                fix="use the toolkit version that wrote it",
+            )
+        declaration = Declaration(
+            Dataset.model_validate(recipe["dataset"]), Cohort.model_validate(recipe["cohort"]),
+            TypeAdapter(dict[str, Target]).validate_python(recipe["target"]),
+            TypeAdapter(dict[str, FeatureSet]).validate_python(recipe["features"]),
+        )  # fmt: skip
+        parsed = tuple(
+            Head(h["name"], h["type"], tuple(h["classes"]), h["model"], int(h["position"]), Calibrator.from_dict(h["calibrator"]),
+                 Threshold.from_dict(h["threshold"]) if h["threshold"] else None)
+            for h in heads
+        )  # fmt: skip
+    except (KeyError, TypeError, ValidationError) as error:
+        raise BundleError(
+            "the bundle's declaration cannot be understood", where=str(folder), why=str(error)
+        ) from error
+    models = {head.model: None for head in parsed}
+    return Scorer(
+        recipe["name"] or "bundle", declaration, Encoder.from_dict(found.json("encoder.json")), parsed,
+        {name: store.load(found.path(f"models/{name}")) for name in models},
+        frozenset((table, column) for table, column in recipe["labels"]), tuple(tuple(chain) for chain in recipe["coherent"]),
+        tuple(recipe["feature_names"]), int(recipe["list_size"]),
+    )  # fmt: skip

@@ -1,0 +1,157 @@
+"""The end of a run on one screen, and the same as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from toolkit.training.experiment import HEADLINE, Candidate, Outcome
+
+COLUMNS = {
+    "binary": ("roc_auc", "pr_auc", "f1", "precision", "recall", "brier"),
+    "multiclass": ("macro_auc", "accuracy", "macro_f1", "log_loss"),
+    "regression": ("r2", "rmse", "mae", "spearman"),
+}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}f}"
+
+
+def with_interval(candidate: Candidate, metric: str) -> str:
+    value = candidate.test.get(metric)
+    low, high = candidate.intervals.get(metric, (math.nan, math.nan))
+    text = number(value)
+    return text if math.isnan(low) else f"{text} [{number(low)}, {number(high)}]"
+
+
+def rows_of(outcome: Outcome, target: str, kind: str) -> list[list[str]]:
+    """One line per model: mark, name, validation headline, test metrics, margin over the rule, seconds."""
+    headline = HEADLINE[kind]
+    lines = []
+    for candidate in outcome.of(target):
+        margin = ""
+        if candidate.margin and candidate.model != "prior":
+            value, low, high = candidate.margin
+            margin = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        lines.append([
+            "●" if candidate.chosen else "", candidate.model, number(candidate.validation.get(headline)),
+            with_interval(candidate, headline), *(number(candidate.test.get(m)) for m in COLUMNS[kind][1:]),
+            margin, number(candidate.seconds, 1),
+        ])  # fmt: skip
+    return lines
+
+
+def header_of(kind: str) -> list[str]:
+    first, *rest = COLUMNS[kind]
+    return [
+        "",
+        "model",
+        f"validation {first}",
+        f"test {first} [95 %]",
+        *rest,
+        "over the rule [95 %]",
+        "fit s",
+    ]
+
+
+def verdict(outcome: Outcome, target: str, kind: str) -> str:
+    """One sentence: how the chosen model does against the best simple rule."""
+    chosen = outcome.chosen(target)
+    rule = next((candidate for candidate in outcome.of(target) if candidate.model == "rule"), None)
+    metric = HEADLINE[kind]
+    text = f"{chosen.model}: {metric} {with_interval(chosen, metric)}"
+    if rule is None or chosen.margin is None:
+        return text
+    value, low, high = chosen.margin
+    if low > 0:
+        word = "better than"
+    elif high < 0:
+        word = "worse than"
+    else:
+        word = "not distinguishable from"
+    note = rule.notes[0] if rule.notes else "one column"
+    return f"{text}; {word} the best single rule ({note}) by {value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def base_rate_line(outcome: Outcome, target: str) -> str:
+    parts = []
+    for name, entry in outcome.base_rates[target].items():
+        if "mean" in entry:
+            parts.append(f"{name} {entry['rows']:,} rows, {number(entry['mean'], 4)}")
+        else:
+            parts.append(f"{name} {entry['rows']:,} rows")
+    return "; ".join(parts)
+
+
+def screen(outcome: Outcome, facts: dict[str, Any], console: Console) -> None:
+    """Print it: per target a table, then the leak audit and where the files are."""
+    blocks: list[Any] = []
+    for task in outcome.tasks:
+        table = Table(title=f"{task.name}  ({base_rate_line(outcome, task.name)})", title_justify="left", title_style="bold",
+                      header_style="dim", pad_edge=False, box=None)  # fmt: skip
+        for name in header_of(task.type):
+            table.add_column(name, justify="left" if name in ("", "model") else "right", no_wrap=True)
+        for line in rows_of(outcome, task.name, task.type):
+            table.add_row(*(Text(cell) for cell in line), style="bold" if line[0] else "")
+        blocks += [table, Text(verdict(outcome, task.name, task.type)), Text("")]
+    console.print(Group(*blocks, *(Text(line) for line in closing(outcome, facts))), soft_wrap=True)
+
+
+def closing(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
+    lines = []
+    asked = [finding for finding in outcome.findings if finding.answer is None]
+    if asked:
+        lines.append(f"leak audit: {len(asked)} to look at")
+        lines += [f"  ! {finding.text}" for finding in asked[:8]]
+        if len(asked) > 8:
+            lines.append(f"  … and {len(asked) - 8} more in audit.json")
+    else:
+        lines.append(f"leak audit: nothing unanswered ({len(outcome.findings)} answered or expected)")
+    lines += [f"assumed: {text}" for text in facts["assumptions"]]
+    lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]
+    for chain, share in outcome.coherence.items():
+        lines.append(f"coherent {chain}: {share:.2%} of rows corrected")
+    lines.append(f"{facts['seconds']:.1f} s in all ({facts['stages']}); files: {facts['folder']}")
+    return lines
+
+
+def markdown(outcome: Outcome, facts: dict[str, Any], backtest: Sequence[dict[str, Any]] = ()) -> str:
+    """The same summary as Markdown."""
+    lines = [f"# {facts['name']}", ""]
+    if facts.get("description"):
+        lines += [facts["description"], ""]
+    for task in outcome.tasks:
+        header = header_of(task.type)
+        lines += [f"## {_cell(task.name)}", "", f"{base_rate_line(outcome, task.name)}.", "",
+                  "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]  # fmt: skip
+        lines += [
+            "| " + " | ".join(_cell(cell) for cell in line) + " |"
+            for line in rows_of(outcome, task.name, task.type)
+        ]
+        lines += ["", _cell(verdict(outcome, task.name, task.type)) + ".", ""]
+        threshold = outcome.chosen(task.name).threshold
+        if threshold is not None:
+            lines += [f"Threshold {threshold.value:.6g}: {threshold.reason}.", ""]
+    if backtest:
+        lines += ["## Backtest", "", "| fold | target | model | test |", "|---|---|---|---|"]
+        lines += [
+            f"| {r['fold']} | {_cell(r['target'])} | {r['model']} | {r['metric']} {number(r['value'])} |"
+            for r in backtest
+        ]
+        lines.append("")
+    lines += ["## Run", "", *(f"- {_cell(line.strip())}" for line in closing(outcome, facts)), ""]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

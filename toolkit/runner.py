@@ -1,0 +1,393 @@
+"""The one generic runner: a typed configuration in, a run's folder out."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from toolkit import __version__
+from toolkit.config.measures import ColumnTarget
+from toolkit.config.schema import Config, RandomSplit
+from toolkit.data.cache import Cache
+from toolkit.data.engine import Engine
+from toolkit.data.tables import Tables
+from toolkit.errors import ConfigError, DataError, did_you_mean
+from toolkit.prepare import matrix as matrices
+from toolkit.prepare.matrix import Compiled, Declaration, Matrix
+from toolkit.report import summary
+from toolkit.report.lists import write_csv
+from toolkit.runfolder import aside, write_json
+from toolkit.training.experiment import HEADLINE, Outcome, library_versions, run_split
+from toolkit.training.split import Assignment, assign
+
+log = logging.getLogger("toolkit")
+Progress = Callable[[str, float], None]
+
+
+@dataclass
+class Workplace:
+    """What the stages share: engine, cache, progress, and the seconds each stage took."""
+
+    engine: Engine
+    cache: Cache
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        self.progress(name, 0.0)
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+        log.info("%s: %.2f s", name, self.seconds[name])
+
+
+def workplace(config: Config, progress: Progress) -> Workplace:
+    root = Path(config.cache)
+    root.mkdir(parents=True, exist_ok=True)
+    return Workplace(
+        Engine(config.engine.threads, config.engine.memory, root / "scratch"), Cache(root), progress
+    )
+
+
+def declaration(config: Config) -> Declaration:
+    return Declaration(config.dataset, config.cohort, config.target, config.features)
+
+
+@dataclass
+class Prepared:
+    """A recipe's data, ready to be split and fitted."""
+
+    tables: Tables
+    compiled: Compiled
+    matrix: Matrix
+    assignments: list[Assignment]
+
+
+def prepare(config: Config, place: Workplace) -> Prepared:
+    """Tables, cohort, features, raw target values, splits."""
+    declared = declaration(config)
+    with place.stage("reading tables"):
+        tables = matrices.load_tables(declared, config.source, place.engine, place.cache, place.progress)
+    with place.stage("cohort"):
+        compiled = matrices.compile_all(declared, tables, place.engine, place.cache)
+    with place.stage("features and targets"):
+        matrix = matrices.build(compiled, place.engine, place.cache, place.progress)
+    return Prepared(tables, compiled, matrix, splits(config, compiled, matrix))
+
+
+def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignment]:
+    spans = [target.horizon for target in compiled.targets.values() if target.horizon]
+    longest = max(spans, key=lambda span: span.days, default=None)
+    strata = None
+    if isinstance(config.split, RandomSplit) and config.split.stratify:
+        name = config.split.stratify
+        if name not in config.target:
+            raise ConfigError(
+                f"`split.stratify` names `{name}`, which is not a target",
+                where="split.stratify",
+                fix=did_you_mean(name, config.target),
+            )
+        if not isinstance(config.target[name], ColumnTarget):
+            raise ConfigError(
+                f"`split.stratify: {name}` must be a `column` target",
+                where="split.stratify",
+                why="the split is decided before any other label can be known",
+            )
+        strata = matrix.values[name]
+    return assign(config.split, matrix.entity, matrix.cutoff, longest, config.seed, strata)
+
+
+def check_names(config: Config, features: list[str]) -> None:
+    """Names that the configuration uses for things that only the data decides."""
+    for name in config.evaluation.segments:
+        if name not in features:
+            raise ConfigError(
+                f"`evaluation.segments` names `{name}`, which is not a feature",
+                where="evaluation.segments",
+                fix=did_you_mean(name, features),
+            )
+    for chain in config.coherent:
+        for name in chain:
+            if name not in config.target:
+                raise ConfigError(
+                    f"`coherent` names `{name}`, which is not a target",
+                    where="coherent",
+                    fix=did_you_mean(name, config.target),
+                )
+
+
+def run(
+    config: Config, folder: Path, resolved: dict[str, Any], progress: Progress, overrides: list[str]
+) -> Outcome:
+    """A whole run into `folder`. Returns the outcome of the newest split."""
+    begun = time.perf_counter()
+    with aside(folder) as work:
+        handler = logging.FileHandler(work / "run.log", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        try:
+            log.info("toolkit %s: %s %s", __version__, config.name, " ".join(overrides))
+            place = workplace(config, progress)
+            prepared = prepare(config, place)
+            check_names(config, [feature.name for feature in prepared.compiled.features])
+            fingerprint = matrices.fingerprint(prepared.compiled)
+            backtest: list[dict[str, Any]] = []
+            with place.stage("training and evaluation"):
+                for number, assignment in enumerate(prepared.assignments):
+                    newest = number == len(prepared.assignments) - 1
+                    outcome = run_split(
+                        config,
+                        prepared.compiled,
+                        prepared.matrix,
+                        assignment,
+                        place.cache,
+                        fingerprint,
+                        progress,
+                        newest,
+                    )
+                    if len(prepared.assignments) > 1:
+                        backtest += fold_lines(outcome)
+            with place.stage("writing"):
+                write(config, prepared, outcome, backtest, place, work, folder, resolved, begun, overrides)
+            place.engine.close()
+        finally:
+            log.removeHandler(handler)
+            handler.close()
+    return outcome
+
+
+def fold_lines(outcome: Outcome) -> list[dict[str, Any]]:
+    kinds = {task.name: task.type for task in outcome.tasks}
+    return [
+        {"fold": outcome.assignment.name, "target": c.target, "model": c.model, "chosen": c.chosen,
+         "metric": HEADLINE[kinds[c.target]], "value": c.test[HEADLINE[kinds[c.target]]], **{"test": c.test}}
+        for c in outcome.candidates
+    ]  # fmt: skip
+
+
+def facts_of(
+    config: Config, prepared: Prepared, place: Workplace, folder: Path, begun: float
+) -> dict[str, Any]:
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in place.seconds.items())
+    return {
+        "name": config.name or "run", "description": config.description, "folder": str(folder),
+        "seconds": time.perf_counter() - begun, "stages": stages, "assumptions": prepared.compiled.assumptions(),
+        "rejected": [(t.name, t.rows_rejected, "; ".join(f"{why}: {n:,}" for why, n in list(t.reasons.items())[:3]))
+                     for t in prepared.tables.loaded.values() if t.rows_rejected],
+    }  # fmt: skip
+
+
+def write(
+    config: Config,
+    prepared: Prepared,
+    outcome: Outcome,
+    backtest: list[dict[str, Any]],
+    place: Workplace,
+    work: Path,
+    folder: Path,
+    resolved: dict[str, Any],
+    begun: float,
+    overrides: list[str],
+) -> None:
+    """All files of a run."""
+    import yaml
+
+    from toolkit import bundling
+    from toolkit.plan import text as plan_text
+
+    (work / "config.yaml").write_text(
+        yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    (work / "plan.txt").write_text(plan_text(config, prepared), encoding="utf-8")
+    write_json(work / "audit.json", [finding.to_dict() for finding in outcome.findings])
+    write_json(work / "data.json", {
+        name: {"origin": t.origin, "fingerprint": t.fingerprint, "rows_read": t.rows_read, "rows_kept": t.rows_kept,
+               "rejected": t.reasons, "inferred": {c: t.columns[c].type for c in t.inferred}, "ignored_columns": t.ignored}
+        for name, t in prepared.tables.loaded.items()
+    })  # fmt: skip
+    for table in prepared.tables.loaded.values():
+        if table.rejected:
+            rows = pq.read_table(table.rejected)
+            (work / "rejected").mkdir(exist_ok=True)
+            write_csv(
+                work / "rejected" / f"{table.name}.csv",
+                rows.column_names,
+                zip(*rows.to_pydict().values(), strict=True),
+            )
+    write_predictions(prepared.matrix, outcome, work / "predictions.parquet")
+    write_lists(config, prepared.matrix, outcome, work / "lists")
+    write_json(work / "environment.json", environment(config, overrides))
+    bundling.write(config, prepared.compiled, outcome, work / "bundle")
+    write_json(work / "metrics.json", metrics_of(config, outcome, backtest, place, begun))
+    facts = facts_of(config, prepared, place, folder, begun)
+    (work / "summary.md").write_text(summary.markdown(outcome, facts, backtest), encoding="utf-8")
+    write_json(work / "facts.json", facts)
+
+
+def environment(config: Config, overrides: list[str]) -> dict[str, Any]:
+    return {"toolkit": __version__, "python": platform.python_version(), "machine": platform.platform(),
+            "libraries": library_versions(), "seed": config.seed, "overrides": overrides,
+            "written": datetime.now(UTC).isoformat(timespec="seconds")}  # fmt: skip
+
+
+def metrics_of(
+    config: Config, outcome: Outcome, backtest: list[dict[str, Any]], place: Workplace, begun: float
+) -> dict[str, Any]:
+    targets: dict[str, Any] = {}
+    for task in outcome.tasks:
+        targets[task.name] = {
+            "type": task.type, "classes": task.classes, "headline": HEADLINE[task.type],
+            "base_rates": outcome.base_rates[task.name], "label_state": outcome.states[task.name].to_dict(),
+            "chosen": outcome.chosen(task.name).model,
+            "models": {c.model: {"validation": c.validation, "test": c.test, "interval_95": c.intervals, "undefined": c.undefined,
+                                 "over_rule": c.margin, "fit_seconds": c.seconds, "notes": c.notes,
+                                 "threshold": c.threshold and c.threshold.to_dict(),
+                                 "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason}}
+                       for c in outcome.of(task.name)},
+            "groups": outcome.chosen(task.name).groups,
+        }  # fmt: skip
+    weights = {name: target.weight for name, target in config.target.items()}
+    binary = [t.name for t in outcome.tasks if t.type == "binary"]
+    mean = {}
+    if binary:
+        total = sum(weights[name] for name in binary)
+        mean = {
+            m: sum(weights[name] * outcome.chosen(name).test[m] for name in binary) / total
+            for m in ("roc_auc", "pr_auc", "f1")
+        }
+    return {
+        "recipe": config.name, "targets": targets, "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
+        "test_label_reads": outcome.test_reads, "coherence_corrected_share": outcome.coherence, "unseen_levels": outcome.unseen,
+        "backtest": backtest, "seconds": place.seconds | {"total": time.perf_counter() - begun}, "built": place.cache.built,
+    }  # fmt: skip
+
+
+def write_predictions(matrix: Matrix, outcome: Outcome, path: Path) -> None:
+    """Validation and test rows: keys, labels, and score, probability and decision of every model."""
+    rows, n = outcome.rows, outcome.n_valid
+    columns: dict[str, Any] = {
+        "entity": pa.array(matrix.entity[rows].tolist(), pa.string()), "cutoff": pa.array(matrix.cutoff[rows]),
+        "part": pa.array(np.repeat(["validation", "test"], [n, len(rows) - n]).tolist(), pa.string()),
+    }  # fmt: skip
+    for index, task in enumerate(outcome.tasks):
+        y = outcome.y[:, index]
+        columns[f"{task.name}.label"] = pa.array(y, mask=np.isnan(y))
+        chosen = outcome.chosen(task.name).model
+        for candidate in outcome.of(task.name):
+            scores = outcome.scores[(candidate.model, task.name)]
+            prefix = task.name if candidate.model == chosen else f"{task.name}.{candidate.model}"
+            columns |= score_columns(
+                prefix,
+                task.type,
+                task.classes,
+                scores.score,
+                scores.probability,
+                scores.decision,
+                full=candidate.model == chosen,
+            )
+    pq.write_table(pa.table(columns), path)
+
+
+def score_columns(
+    prefix: str,
+    kind: str,
+    classes: tuple[str, ...],
+    score: np.ndarray,
+    probability: np.ndarray,
+    decision: np.ndarray,
+    full: bool = True,
+) -> dict[str, Any]:
+    """Columns of a prediction, the same in a run and in scoring."""
+    if kind == "multiclass":
+        found: dict[str, Any] = {
+            f"{prefix}.probability.{name}": probability[:, i] for i, name in enumerate(classes)
+        }
+        return found | {f"{prefix}.decision": pa.array([classes[i] for i in decision], pa.string())}
+    found = {f"{prefix}.score": score}
+    if kind == "binary" and full:
+        found |= {f"{prefix}.probability": probability, f"{prefix}.decision": decision}
+    return found
+
+
+def write_lists(config: Config, matrix: Matrix, outcome: Outcome, folder: Path) -> None:
+    """Per target the best rows of the latest test cutoff, best first."""
+    folder.mkdir()
+    rows, n = outcome.rows[outcome.n_valid :], outcome.n_valid
+    cutoff = matrix.cutoff[rows]
+    latest = np.ones(len(rows), bool) if np.isnat(cutoff).all() else cutoff == cutoff.max()
+    for task in outcome.tasks:
+        scores = outcome.scores[(outcome.chosen(task.name).model, task.name)]
+        eligible = latest & matrix.eligible[task.name][rows]
+        write_list(
+            folder / f"{_file_name(task.name)}.csv",
+            matrix.entity[rows][eligible],
+            cutoff[eligible],
+            task.type,
+            task.classes,
+            scores.score[n:][eligible],
+            scores.probability[n:][eligible],
+            scores.decision[n:][eligible],
+            config.evaluation.list_size,
+        )
+
+
+def write_list(
+    path: Path,
+    entity: np.ndarray,
+    cutoff: np.ndarray,
+    kind: str,
+    classes: tuple[str, ...],
+    score: np.ndarray,
+    probability: np.ndarray,
+    decision: np.ndarray,
+    size: int,
+) -> None:
+    """One ranked list: rank, entity, cutoff, probability (or value), decile, decision; ties in order of the key."""
+    strength = score.max(axis=1) if kind == "multiclass" else score
+    order = np.lexsort((entity.astype(str), -strength))
+    decile = np.empty(len(order), int)
+    decile[order] = np.arange(len(order)) * 10 // max(len(order), 1) + 1
+    days = (
+        pd.Series(cutoff).dt.strftime("%Y-%m-%d").where(~np.isnat(cutoff), None).to_numpy(dtype=object)
+        if len(cutoff)
+        else cutoff
+    )
+    lines = []
+    for rank, row in enumerate(order[:size], 1):
+        if kind == "multiclass":
+            best = int(decision[row])
+            value, verdict = round(float(probability[row, best]), 6), classes[best]
+        else:
+            value, verdict = (
+                round(float(probability[row]), 6),
+                ("yes" if decision[row] else "no") if kind == "binary" else "",
+            )
+        lines.append([rank, entity[row], days[row], value, decile[row], verdict])
+    value_name = "value" if kind == "regression" else "probability"
+    write_csv(
+        path,
+        ["rank", "entity", "cutoff", value_name, "decile", "act" if kind == "binary" else "class"],
+        lines,
+    )
+
+
+def _file_name(name: str) -> str:
+    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80]
+    if not safe:
+        raise DataError(f"target `{name}` has no letters to name a file by")
+    return safe

@@ -1,0 +1,1 @@
+"""New rows through the same code as training: tables in, scores out."""
