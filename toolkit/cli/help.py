@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -61,6 +62,9 @@ def show(search: list[Root]) -> None:
     section("Flags", FLAGS)
 
 
+HEADER = re.compile(r"#\s*(@|yaml-language-server)")  # lines for Hydra and for editors, not for readers
+
+
 def description(recipe: Path) -> str:
     """One line about a recipe: its `description`, or its first comment."""
     try:
@@ -68,5 +72,5 @@ def description(recipe: Path) -> str:
         said = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)).get("description")
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, RecursionError):
         return "(not a readable declaration)"
-    comments = (line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and "@" not in line)
+    comments = (line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and not HEADER.match(line))
     return str(said).strip().split("\n")[0] if said else next((c for c in comments if c), "")

@@ -17,7 +17,8 @@ from toolkit.config.compose import Composed
 from toolkit.config.schema import Config
 from toolkit.errors import ConfigError, did_you_mean
 
-OUT = Console(highlight=False)
+WIDE = 140  # where output is not a terminal, lines are as long as they need
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 ERR = Console(stderr=True, highlight=False)
 
 

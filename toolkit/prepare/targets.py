@@ -140,7 +140,7 @@ def _looks_back(node: Measure) -> bool:
         return node.window != "horizon"
     if isinstance(node, Combined):
         return any(_looks_back(term) for term in node.terms.values())
-    return node.of is None or _looks_back(node.of)
+    return True  # the neighbours are those known at the cutoff
 
 
 def _column(node: ColumnTarget, tables: Tables, where: str) -> Query:

@@ -12,11 +12,15 @@ from rich.text import Text
 
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 
+# Test metrics after the headline one, most telling first: narrow terminals show as many as fit.
 COLUMNS = {
-    "binary": ("roc_auc", "pr_auc", "f1", "precision", "recall", "brier"),
-    "multiclass": ("macro_auc", "accuracy", "macro_f1", "log_loss"),
-    "regression": ("r2", "rmse", "mae", "spearman"),
+    "binary": ("pr_auc", "f1", "precision", "recall", "brier", "ece"),
+    "multiclass": ("accuracy", "macro_f1", "log_loss"),
+    "regression": ("rmse", "mae", "spearman"),
 }
+WORDS = {"roc_auc": "AUC", "macro_auc": "AUC", "r2": "R²", "pr_auc": "PR", "f1": "F1", "precision": "prec", "recall": "rec",
+         "brier": "Brier", "ece": "ECE", "accuracy": "acc", "macro_f1": "F1", "log_loss": "log loss", "rmse": "RMSE",
+         "mae": "MAE", "spearman": "rho"}  # fmt: skip
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -34,8 +38,8 @@ def with_interval(candidate: Candidate, metric: str) -> str:
     return text if math.isnan(low) else f"{text} [{number(low)}, {number(high)}]"
 
 
-def rows_of(outcome: Outcome, target: str, kind: str) -> list[list[str]]:
-    """One line per model: mark, name, validation headline, test metrics, margin over the rule, seconds."""
+def rows_of(outcome: Outcome, target: str, kind: str, metrics: Sequence[str]) -> list[list[str]]:
+    """One line per model: mark, name, validation and test headline, margin over the rule, metrics, seconds."""
     headline = HEADLINE[kind]
     lines = []
     for candidate in outcome.of(target):
@@ -45,23 +49,15 @@ def rows_of(outcome: Outcome, target: str, kind: str) -> list[list[str]]:
             margin = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
         lines.append([
             "●" if candidate.chosen else "", candidate.model, number(candidate.validation.get(headline)),
-            with_interval(candidate, headline), *(number(candidate.test.get(m)) for m in COLUMNS[kind][1:]),
-            margin, number(candidate.seconds, 1),
+            with_interval(candidate, headline), margin, *(number(candidate.test.get(m)) for m in metrics),
+            number(candidate.seconds, 1),
         ])  # fmt: skip
     return lines
 
 
-def header_of(kind: str) -> list[str]:
-    first, *rest = COLUMNS[kind]
-    return [
-        "",
-        "model",
-        f"validation {first}",
-        f"test {first} [95 %]",
-        *rest,
-        "over the rule [95 %]",
-        "fit s",
-    ]
+def header_of(kind: str, metrics: Sequence[str]) -> list[str]:
+    first = WORDS[HEADLINE[kind]]
+    return ["", "model", f"valid {first}", f"test {first} [95 %]", "over the rule [95 %]", *(WORDS[m] for m in metrics), "fit s"]
 
 
 def verdict(outcome: Outcome, target: str, kind: str) -> str:
@@ -79,7 +75,7 @@ def verdict(outcome: Outcome, target: str, kind: str) -> str:
         word = "worse than"
     else:
         word = "not distinguishable from"
-    note = rule.notes[0] if rule.notes else "one column"
+    note = rule.notes[0].split(":")[0] if rule.notes else "one column"
     return f"{text}; {word} the best single rule ({note}) by {value:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
@@ -96,15 +92,17 @@ def base_rate_line(outcome: Outcome, target: str) -> str:
 def screen(outcome: Outcome, facts: dict[str, Any], console: Console) -> None:
     """Print it: per target a table, then the leak audit and where the files are."""
     blocks: list[Any] = []
+    room = console.width - 85
     for task in outcome.tasks:
+        metrics = COLUMNS[task.type][: max(1, room // 8)]
         table = Table(title=f"{task.name}  ({base_rate_line(outcome, task.name)})", title_justify="left", title_style="bold",
                       header_style="dim", pad_edge=False, box=None)  # fmt: skip
-        for name in header_of(task.type):
-            table.add_column(name, justify="left" if name in ("", "model") else "right", no_wrap=True)
-        for line in rows_of(outcome, task.name, task.type):
+        for name in header_of(task.type, metrics):
+            table.add_column(Text(name), justify="left" if name in ("", "model") else "right", no_wrap=True)
+        for line in rows_of(outcome, task.name, task.type, metrics):
             table.add_row(*(Text(cell) for cell in line), style="bold" if line[0] else "")
         blocks += [table, Text(verdict(outcome, task.name, task.type)), Text("")]
-    console.print(Group(*blocks, *(Text(line) for line in closing(outcome, facts))), soft_wrap=True)
+    console.print(Group(*blocks, *(Text(line) for line in closing(outcome, facts))), soft_wrap=not console.is_terminal)
 
 
 def closing(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
@@ -131,12 +129,13 @@ def markdown(outcome: Outcome, facts: dict[str, Any], backtest: Sequence[dict[st
     if facts.get("description"):
         lines += [facts["description"], ""]
     for task in outcome.tasks:
-        header = header_of(task.type)
+        metrics = COLUMNS[task.type]
+        header = header_of(task.type, metrics)
         lines += [f"## {_cell(task.name)}", "", f"{base_rate_line(outcome, task.name)}.", "",
                   "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]  # fmt: skip
         lines += [
             "| " + " | ".join(_cell(cell) for cell in line) + " |"
-            for line in rows_of(outcome, task.name, task.type)
+            for line in rows_of(outcome, task.name, task.type, metrics)
         ]
         lines += ["", _cell(verdict(outcome, task.name, task.type)) + ".", ""]
         threshold = outcome.chosen(task.name).threshold
