@@ -91,7 +91,7 @@ def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) ->
             "calibrator": chosen.calibrator.to_dict(), "threshold": chosen.threshold and chosen.threshold.to_dict(),
             "label_state": outcome.states[task.name].to_dict(),
         })  # fmt: skip
-    used = {head["model"] for head in heads}
+    used = {str(head["model"]) for head in heads}
     contents: dict[str, Any] = {
         "recipe.json": plain({
             "format": FORMAT, "toolkit": __version__, "name": config.name, "description": config.description,

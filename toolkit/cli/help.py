@@ -72,5 +72,7 @@ def description(recipe: Path) -> str:
         said = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)).get("description")
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, RecursionError):
         return "(not a readable declaration)"
-    comments = (line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and not HEADER.match(line))
+    comments = (
+        line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and not HEADER.match(line)
+    )
     return str(said).strip().split("\n")[0] if said else next((c for c in comments if c), "")

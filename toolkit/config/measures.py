@@ -7,7 +7,7 @@ Targets and features are both made of measures; only the moment that they look f
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -20,6 +20,7 @@ Simple = Literal[
     "days_since_last", "days_since_first", "slope", "share_of_periods",
     "gap_mean", "gap_std", "gap_max", "gap_last",
 ]  # fmt: skip
+SIMPLE: tuple[str, ...] = get_args(Simple)
 WITHOUT_COLUMN = {
     "count", "exists", "days", "days_since_last", "days_since_first", "share_of_periods",
     "gap_mean", "gap_std", "gap_max", "gap_last",
@@ -233,7 +234,7 @@ class WindowFeature(Node):
     """One or more aggregates, over every window of the set or windows of its own."""
 
     agg: list[str] | str = Field(
-        description="an aggregate, or several: " + ", ".join(Simple.__args__) + ", share, acceleration"
+        description="an aggregate, or several: " + ", ".join(SIMPLE) + ", share, acceleration"
     )
     column: list[str] | str | None = None
     where: str | None = None
@@ -250,7 +251,7 @@ class WindowFeature(Node):
     def aggregates_exist(self) -> WindowFeature:
         from toolkit.errors import did_you_mean
 
-        known = {*Simple.__args__, "share", "acceleration"}
+        known = {*SIMPLE, "share", "acceleration"}
         for agg in self.aggs:
             if agg not in known:
                 raise ValueError(f"`{agg}` is not an aggregate; {did_you_mean(agg, known)}")

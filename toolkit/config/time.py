@@ -19,6 +19,7 @@ UNITS = {
     "y": "year", "year": "year", "years": "year",
 }  # fmt: skip
 DAYS = {"hour": 1 / 24, "day": 1.0, "week": 7.0, "month": 365.25 / 12, "year": 365.25}
+LONGEST = 1000 * 365.25  # days; calendars end at the year 9999
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SPAN = re.compile(r"^\s*(\d+)\s*([a-z]+)\s*$", re.IGNORECASE)
 
@@ -35,12 +36,16 @@ class Span:
         """Mean length in days (a month is 365.25 / 12), for rates and for ordering spans."""
         return self.count * DAYS[self.unit]
 
-    def after(self, moment: datetime) -> datetime:
-        """`moment` moved forward; the last day of a shorter month where the day does not exist."""
-        return _shift(moment, self.count, self.unit)
+    def after(self, moment: datetime, zone: str = "UTC") -> datetime:
+        """`moment` (naive UTC) moved forward on the calendar of `zone`.
 
-    def before(self, moment: datetime) -> datetime:
-        return _shift(moment, -self.count, self.unit)
+        The last day of a shorter month where the day does not exist. Hours are hours on the clock of
+        physics; a day, month or year ends at the same time of day in the zone, whatever summer time does.
+        """
+        return _moved(moment, self.count, self.unit, zone)
+
+    def before(self, moment: datetime, zone: str = "UTC") -> datetime:
+        return _moved(moment, -self.count, self.unit, zone)
 
     def __str__(self) -> str:
         return f"{self.count} {self.unit}{'s' if self.count != 1 else ''}"
@@ -51,6 +56,12 @@ class Span:
         return (
             f"{self.count}{ {'hour': 'h', 'day': 'd', 'week': 'w', 'month': 'mo', 'year': 'y'}[self.unit] }"
         )
+
+
+def _moved(moment: datetime, count: int, unit: str, zone: str) -> datetime:
+    if zone == "UTC" or unit == "hour":
+        return _shift(moment, count, unit)
+    return to_utc(_shift(to_local(moment, zone), count, unit), zone)
 
 
 def _shift(moment: datetime, count: int, unit: str) -> datetime:
@@ -71,7 +82,10 @@ def span(text: str) -> Span:
         raise ValueError(
             f"`{text}` is not a span of time; write for example 30d, 2 weeks, 12 months or 1 year"
         )
-    return Span(int(found.group(1)), unit)
+    length = Span(int(found.group(1)), unit)
+    if length.days > LONGEST:
+        raise ValueError(f"`{text}` is longer than a thousand years; for all of the past write `all`")
+    return length
 
 
 def _checked_span(text: str) -> str:
@@ -133,6 +147,11 @@ def step(text: str) -> Step:
     if span(head).unit != "week" or day.strip() not in WEEKDAYS:
         raise ValueError(f"`{text}`: `on <weekday>` goes with weeks, for example `1 week on sunday`")
     return Step(span(head), WEEKDAYS.index(day.strip()))
+
+
+def to_local(moment: datetime, zone: str) -> datetime:
+    """A naive UTC instant as the wall clock in `zone` shows it."""
+    return moment.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
 
 
 def to_utc(moment: datetime, zone: str) -> datetime:

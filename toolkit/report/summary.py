@@ -57,7 +57,15 @@ def rows_of(outcome: Outcome, target: str, kind: str, metrics: Sequence[str]) ->
 
 def header_of(kind: str, metrics: Sequence[str]) -> list[str]:
     first = WORDS[HEADLINE[kind]]
-    return ["", "model", f"valid {first}", f"test {first} [95 %]", "over the rule [95 %]", *(WORDS[m] for m in metrics), "fit s"]
+    return [
+        "",
+        "model",
+        f"valid {first}",
+        f"test {first} [95 %]",
+        "over the rule [95 %]",
+        *(WORDS[m] for m in metrics),
+        "fit s",
+    ]
 
 
 def verdict(outcome: Outcome, target: str, kind: str) -> str:
@@ -102,7 +110,9 @@ def screen(outcome: Outcome, facts: dict[str, Any], console: Console) -> None:
         for line in rows_of(outcome, task.name, task.type, metrics):
             table.add_row(*(Text(cell) for cell in line), style="bold" if line[0] else "")
         blocks += [table, Text(verdict(outcome, task.name, task.type)), Text("")]
-    console.print(Group(*blocks, *(Text(line) for line in closing(outcome, facts))), soft_wrap=not console.is_terminal)
+    console.print(
+        Group(*blocks, *(Text(line) for line in closing(outcome, facts))), soft_wrap=not console.is_terminal
+    )
 
 
 def closing(outcome: Outcome, facts: dict[str, Any]) -> list[str]:

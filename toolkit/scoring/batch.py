@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlglot import exp
 
 from toolkit.bundling import Scorer
 from toolkit.config.schema import Engine as EngineConfig
 from toolkit.config.tables import Source
 from toolkit.config.time import to_utc
+from toolkit.data import sql
 from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
 from toolkit.data.sql import col
@@ -26,6 +28,7 @@ from toolkit.prepare.cohort import COHORT, FEATURES, filtered
 from toolkit.prepare.matrix import Declaration, Matrix
 from toolkit.prepare.measure import ROW
 from toolkit.report.lists import write_csv
+from toolkit.report.predictions import file_name, score_columns, write_list
 from toolkit.runfolder import aside
 from toolkit.training.coherence import project
 from toolkit.training.threshold import decide
@@ -105,10 +108,6 @@ def score(
     for head in scorer.heads:
         mask = np.ones(len(matrix), bool)
         if head.name in among:
-            from sqlglot import exp
-
-            from toolkit.data import sql
-
             rows = exp.select(col(ROW, "f")).from_(sql.table(COHORT, "f"))
             chosen = filtered(rows, among[head.name], FEATURES, tables, f"target.{head.name}.among")
             mask[:] = False
@@ -128,8 +127,6 @@ def predict(
     cutoffs: tuple[datetime, ...],
 ) -> Scored:
     """Encoded rows to scores, probabilities and decisions of every target."""
-    from toolkit.runner import score_columns
-
     lists = matrix.cutoff.astype("datetime64[s]").astype(str)
     by_model = {name: fitted.predict(X) for name, fitted in scorer.models.items()}
     raw = {head.name: by_model[head.model][head.position] for head in scorer.heads}
@@ -160,15 +157,13 @@ def predict(
 
 def write(scorer: Scorer, scored: Scored, folder: Path) -> list[str]:
     """Scores, ranked lists and rejected rows into a new folder, whole or absent. Returns lines that account for every row."""
-    from toolkit.runner import _file_name, write_list
-
     with aside(folder) as work:
         pq.write_table(scored.table, work / "scores.parquet")
         (work / "lists").mkdir()
         for head in scorer.heads:
             rows = scored.eligible[head.name]
             write_list(
-                work / "lists" / f"{_file_name(head.name)}.csv",
+                work / "lists" / f"{file_name(head.name)}.csv",
                 scored.matrix.entity[rows],
                 scored.matrix.cutoff[rows],
                 head.type,
@@ -209,7 +204,3 @@ def account(scorer: Scorer, scored: Scored) -> list[str]:
         if count
     ]
     return lines
-
-
-def targets(scorer: Scorer) -> Sequence[str]:
-    return [head.name for head in scorer.heads]
