@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sqlglot import exp
 
 from toolkit.config.schema import Config
 from toolkit.data import sql
 from toolkit.errors import DataError
+from toolkit.prepare.cohort import COHORT, looking_back
+from toolkit.prepare.frame import END, horizon_end
+from toolkit.report.predictions import days_of
+from toolkit.training.experiment import base_rates, label_all
 from toolkit.training.split import NAMES, TEST, TRAIN, UNUSED, VALIDATION
 
 if TYPE_CHECKING:
@@ -20,23 +25,11 @@ def text(config: Config, prepared: Prepared) -> str:
     """The whole plan as plain text."""
     parts = [
         tables(prepared),
-        cohort(prepared),
-        targets(config, prepared),
+        cohort(config, prepared),
+        targets(prepared),
         features(prepared),
         models(config),
-        statements(prepared),
-    ]
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
-
-
-def overview(config: Config, prepared: Prepared) -> str:
-    """The plan without the SQL."""
-    parts = [
-        tables(prepared),
-        cohort(prepared),
-        targets(config, prepared),
-        features(prepared),
-        models(config),
+        statements(config, prepared),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
@@ -61,62 +54,56 @@ def tables(prepared: Prepared) -> list[str]:
     return lines
 
 
-def cohort(prepared: Prepared) -> list[str]:
+def cohort(config: Config, prepared: Prepared) -> list[str]:
+    """Rows per cutoff and part, for each split."""
     matrix = prepared.matrix
     lines = ["COHORT", f"  {len(matrix):,} rows, {len(np.unique(matrix.entity)):,} entities"]
+    moments, at = np.unique(matrix.cutoff, return_inverse=True)
+    days = days_of(moments, config.cohort.timezone)
     for assignment in prepared.assignments:
-        lines.append(
-            f"  {assignment.name}: "
-            + ", ".join(f"{name} {n:,}" for name, n in assignment.counts().items() if n)
-        )
+        lines.append(f"  split {assignment.name}: {_counts(assignment.part)}")
         if prepared.compiled.cutoffs:
-            for moment in np.unique(matrix.cutoff):
-                at = matrix.cutoff == moment
-                shares = {
-                    NAMES[p]: int((assignment.part[at] == p).sum()) for p in (TRAIN, VALIDATION, TEST, UNUSED)
-                }
-                shown = ", ".join(f"{name} {n:,}" for name, n in shares.items() if n)
-                lines.append(f"    {np.datetime_as_string(moment, 'D')}: {int(at.sum()):,} rows ({shown})")
+            for index, day in enumerate(days):
+                part = assignment.part[at == index]
+                lines.append(f"    {day}: {len(part):,} rows ({_counts(part)})")
     return lines
 
 
-def targets(config: Config, prepared: Prepared) -> list[str]:
-    """Base rates per target and split. They describe the data; nothing is chosen by them."""
-    from toolkit.training.experiment import base_rates, label_all
+def _counts(part: np.ndarray) -> str:
+    found = {NAMES[p]: int((part == p).sum()) for p in (TRAIN, VALIDATION, TEST, UNUSED)}
+    return ", ".join(f"{name} {n:,}" for name, n in found.items() if n)
 
+
+def targets(prepared: Prepared) -> list[str]:
+    """Base rates per target and part of the newest split. They describe the data; nothing is chosen by them."""
+    assignment = prepared.assignments[-1]
     lines = ["TARGETS"]
-    for assignment in prepared.assignments[-1:]:
-        try:
-            tasks, y, states = label_all(prepared.compiled, prepared.matrix, assignment.rows(TRAIN))
-        except DataError as error:
-            return [*lines, f"  {error}"]
-        rates = base_rates(tasks, y, assignment)
-        for task in tasks:
-            target = prepared.compiled.targets[task.name]
-            horizon = f", within {target.horizon} after the cutoff" if target.horizon else ""
-            lines.append(f"  {task.name}: {target.node.kind}{horizon} ({task.type})")
-            if target.node.description:
-                lines.append(f"    {target.node.description}")
-            if target.partly_known:
-                lines.append("    partly known at the cutoff: its measure also looks at what happened before")
-            if states[task.name].quantiles:
-                lines.append(
-                    "    quantile fitted on training rows: "
-                    + ", ".join(f"{k} {v:g}" for k, v in states[task.name].quantiles.items())
-                )
-            shown = []
-            for name, entry in rates[task.name].items():
-                rate = (
-                    ", ".join(f"{c} {s:.2%}" for c, s in entry["shares"].items())
-                    if "shares" in entry
-                    else f"{entry['mean'] or 0:.4f}"
-                )
-                shown.append(f"{name} {rate} of {entry['rows']:,}")
-            lines.append(
-                "    " + ("mean: " if task.type == "regression" else "base rate: ") + "; ".join(shown)
-            )
-            lines.append("    made of: " + ", ".join(f"{t}.{c}" for t, c in sorted(target.sources)))
+    try:
+        tasks, y, states = label_all(prepared.compiled, prepared.matrix, assignment.rows(TRAIN))
+    except DataError as error:
+        return [*lines, f"  {error}"]
+    rates = base_rates(tasks, y, assignment)
+    for task in tasks:
+        target, state = prepared.compiled.targets[task.name], states[task.name]
+        horizon = f", within {target.horizon} after the cutoff" if target.horizon else ""
+        lines.append(f"  {task.name}: {target.node.kind}{horizon} ({task.type})")
+        if target.node.description:
+            lines.append(f"    {target.node.description}")
+        if target.partly_known:
+            lines.append("    partly known at the cutoff: its measure also looks at what happened before")
+        if state.quantiles:
+            quantiles = ", ".join(f"{key} {value:g}" for key, value in state.quantiles.items())
+            lines.append(f"    quantile fitted on training rows: {quantiles}")
+        shown = [f"{part} {_rate(entry)} of {entry['rows']:,}" for part, entry in rates[task.name].items()]
+        lines.append("    " + ("mean: " if task.type == "regression" else "base rate: ") + "; ".join(shown))
+        lines.append("    made of: " + ", ".join(f"{t}.{c}" for t, c in sorted(target.sources)))
     return lines
+
+
+def _rate(entry: dict[str, Any]) -> str:
+    if "shares" in entry:
+        return ", ".join(f"{name} {share:.2%}" for name, share in entry["shares"].items())
+    return "–" if entry["mean"] is None else f"{entry['mean']:.4f}"
 
 
 def features(prepared: Prepared) -> list[str]:
@@ -141,24 +128,39 @@ def models(config: Config) -> list[str]:
     return lines
 
 
-def statements(prepared: Prepared) -> list[str]:
-    return ["SQL", *("\n".join(_statement(name, tree)) for name, tree in all_sql(prepared))]
+def statements(config: Config, prepared: Prepared) -> list[str]:
+    """Every statement that makes rows, features and labels, as a script that DuckDB runs as it stands."""
+    lines = ["SQL", "", "SET TimeZone = 'UTC';", ""]
+    for comment, tree in all_sql(config, prepared):
+        lines += [f"-- {comment.replace(chr(10), ' ')}", f"{sql.render(tree, pretty=True)};", ""]
+    return lines
 
 
-def _statement(name: str, tree: str) -> list[str]:
-    return [f"-- {name}", tree + ";", ""]
-
-
-def all_sql(prepared: Prepared) -> Iterator[tuple[str, str]]:
-    """Every statement that makes rows, features or labels, by name."""
+def all_sql(config: Config, prepared: Prepared) -> Iterator[tuple[str, exp.Expression]]:
+    """The statements with a comment each, in an order in which they can be run."""
     compiled = prepared.compiled
+    for name, table in prepared.tables.loaded.items():
+        rows = exp.select("*").from_(sql.call("read_parquet", sql.literal(str(table.path))))
+        yield f"table {name}", _create("VIEW", name, rows)
     for name, tree in compiled.cohort_sql:
-        yield f"cohort: {name}", sql.render(tree, pretty=True)
+        yield "cohort", _create("TABLE", name, tree)
     for part in compiled.sets:
-        for name, step in part.query.steps:
-            yield f"features {part.name}, first: {name}", sql.render(step, pretty=True)
-        yield f"features {part.name}", sql.render(part.query.tree, pretty=True)
+        for name, tree in part.query.steps:
+            yield f"features {part.name}: a step", _create("TABLE", name, tree)
+        yield f"features {part.name}", part.query.tree
+    past = looking_back(config.cohort)
+    horizons = {target.horizon for target in compiled.targets.values() if target.horizon}
+    for horizon in sorted(horizons, key=str):
+        end = sql.named(horizon_end(past, horizon), END)
+        frame = exp.select("*", end).from_(sql.table(COHORT))
+        yield "the cohort, looking ahead", _create("TABLE", f"{COHORT} +{horizon.short}", frame)
     for name, target in compiled.targets.items():
-        for step_name, step in target.query.steps:
-            yield f"target {name}, first: {step_name}", sql.render(step, pretty=True)
-        yield f"target {name}", sql.render(target.query.tree, pretty=True)
+        for step, tree in target.query.steps:
+            yield f"target {name}: a step", _create("TABLE", step, tree)
+        yield f"target {name}", target.query.tree
+        if target.eligible is not None:
+            yield f"target {name}: the rows it applies to", target.eligible
+
+
+def _create(kind: str, name: str, tree: exp.Expression) -> exp.Create:
+    return exp.Create(this=sql.table(name), kind=kind, expression=tree, replace=True)

@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from toolkit.errors import ConfigError
 
 
+@dataclass
+class Aside:
+    """A folder being filled at `path`; once it is whole, it lies at `final`."""
+
+    path: Path
+    final: Path
+
+
 @contextmanager
-def aside(final: Path) -> Iterator[Path]:
+def aside(final: Path) -> Iterator[Aside]:
     """A folder beside `final` to write into; it takes the final name when the block ends well.
 
-    A run that is killed or fails leaves `.unfinished-<name>` behind for a look, and `final` as it was.
+    A block that raises leaves nothing; a process that is killed leaves `.unfinished-…`. Neither touches
+    what lies at `final`. Raises ConfigError if that is not empty.
     """
-    if final.exists() and any(final.iterdir()):
+    empty = final.is_dir() and not any(final.iterdir())  # Hydra makes it before the work begins
+    if final.exists() and not empty:
         raise ConfigError(
-            f"the folder `{final}` already holds something",
-            where="hydra.run.dir",
+            f"`{final}` is already there, and not an empty folder",
+            where="the folder to write",
+            why="what an earlier run wrote is never overwritten",
             fix="choose another folder, or remove it",
         )
-    work = final.parent / f".unfinished-{final.name}"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    yield work
-    if final.exists():
-        final.rmdir()
-    work.rename(final)
+    place = Aside(final.parent / f".unfinished-{final.name}-{uuid4().hex[:8]}", final)
+    place.path.mkdir(parents=True)
+    try:
+        yield place
+        _publish(place)
+    except BaseException:
+        shutil.rmtree(place.path, ignore_errors=True)
+        raise
+
+
+def _publish(place: Aside) -> None:
+    """Rename to the final name, or to the next free one if another run has taken it meanwhile."""
+    wanted = place.final
+    for number in count(2):
+        try:
+            place.path.rename(place.final)  # replaces an empty folder, never one that holds something
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            place.final = wanted.with_name(f"{wanted.name}-{number}")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import yaml
 
-from toolkit import __version__
+from toolkit import __version__, bundling, plan
 from toolkit.config.measures import ColumnTarget
 from toolkit.config.schema import Config, RandomSplit
 from toolkit.data.cache import Cache
@@ -24,8 +24,8 @@ from toolkit.errors import ConfigError, did_you_mean
 from toolkit.prepare import matrix as matrices
 from toolkit.prepare.matrix import Compiled, Declaration, Matrix
 from toolkit.report import summary
-from toolkit.report.lists import write_csv
 from toolkit.report.predictions import write_lists, write_predictions
+from toolkit.report.rejected import write_rejected
 from toolkit.runfolder import aside, write_json
 from toolkit.training.experiment import HEADLINE, Outcome, library_versions, run_split
 from toolkit.training.split import Assignment, assign
@@ -51,13 +51,19 @@ class Workplace:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
         log.info("%s: %.2f s", name, self.seconds[name])
 
+    def __enter__(self) -> Workplace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.close()
+
 
 def workplace(config: Config, progress: Progress) -> Workplace:
+    """The engine and the cache that a configuration asks for."""
     root = Path(config.cache)
     root.mkdir(parents=True, exist_ok=True)
-    return Workplace(
-        Engine(config.engine.threads, config.engine.memory, root / "scratch"), Cache(root), progress
-    )
+    engine = Engine(config.engine.threads, config.engine.memory, root / "scratch")
+    return Workplace(engine, Cache(root), progress)
 
 
 def declaration(config: Config) -> Declaration:
@@ -74,15 +80,15 @@ class Prepared:
     assignments: list[Assignment]
 
 
-def prepare(config: Config, place: Workplace) -> Prepared:
+def prepare(config: Config, work: Workplace) -> Prepared:
     """Tables, cohort, features, raw target values, splits."""
     declared = declaration(config)
-    with place.stage("reading tables"):
-        tables = matrices.load_tables(declared, config.source, place.engine, place.cache, place.progress)
-    with place.stage("cohort"):
-        compiled = matrices.compile_all(declared, tables, place.engine, place.cache)
-    with place.stage("features and targets"):
-        matrix = matrices.build(compiled, place.engine, place.cache, place.progress)
+    with work.stage("reading tables"):
+        tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress)
+    with work.stage("cohort"):
+        compiled = matrices.compile_all(declared, tables, work.engine, work.cache)
+    with work.stage("features and targets"):
+        matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
     return Prepared(tables, compiled, matrix, splits(config, compiled, matrix))
 
 
@@ -127,25 +133,31 @@ def check_names(config: Config, features: list[str]) -> None:
                 )
 
 
+@dataclass(frozen=True)
+class Done:
+    """A finished run: its folder, the outcome of the newest split, and facts for the summary."""
+
+    folder: Path
+    outcome: Outcome
+    facts: dict[str, Any]
+
+
 def run(
     config: Config, folder: Path, resolved: dict[str, Any], progress: Progress, overrides: list[str]
-) -> Outcome:
-    """A whole run into `folder`. Returns the outcome of the newest split."""
+) -> Done:
+    """A whole run into `folder`, or none.
+
+    resolved, overrides: the configuration and the command line as they are to be kept, without secrets.
+    """
     begun = time.perf_counter()
-    with aside(folder) as work:
-        handler = logging.FileHandler(work / "run.log", encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        log.addHandler(handler)
-        log.setLevel(logging.INFO)
-        log.propagate = False
-        try:
-            log.info("toolkit %s: %s %s", __version__, config.name, " ".join(overrides))
-            place = workplace(config, progress)
-            prepared = prepare(config, place)
+    with aside(folder) as place, logging_to(place.path / "run.log"):
+        log.info("toolkit %s: %s %s", __version__, config.name, " ".join(overrides))
+        with workplace(config, progress) as work:
+            prepared = prepare(config, work)
             check_names(config, [feature.name for feature in prepared.compiled.features])
             fingerprint = matrices.fingerprint(prepared.compiled)
             backtest: list[dict[str, Any]] = []
-            with place.stage("training and evaluation"):
+            with work.stage("training and evaluation"):
                 for number, assignment in enumerate(prepared.assignments):
                     newest = number == len(prepared.assignments) - 1
                     outcome = run_split(
@@ -153,20 +165,40 @@ def run(
                         prepared.compiled,
                         prepared.matrix,
                         assignment,
-                        place.cache,
+                        work.cache,
                         fingerprint,
                         progress,
                         newest,
                     )
                     if len(prepared.assignments) > 1:
                         backtest += fold_lines(outcome)
-            with place.stage("writing"):
-                write(config, prepared, outcome, backtest, place, work, folder, resolved, begun, overrides)
-            place.engine.close()
-        finally:
-            log.removeHandler(handler)
-            handler.close()
-    return outcome
+            with work.stage("writing"):
+                write_data(prepared, place.path)
+                write_outcome(config, prepared, outcome, place.path)
+                (place.path / "config.yaml").write_text(
+                    yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8"
+                )
+                write_json(place.path / "environment.json", environment(config, overrides))
+            facts = facts_of(config, prepared, work, begun)
+            write_json(place.path / "metrics.json", metrics_of(config, outcome, backtest, work, begun))
+            text = summary.markdown(outcome, facts, backtest)
+            (place.path / "summary.md").write_text(text, encoding="utf-8")
+    return Done(place.final, outcome, facts)
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """The toolkit's log into a file of the run."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 def fold_lines(outcome: Outcome) -> list[dict[str, Any]]:
@@ -178,63 +210,35 @@ def fold_lines(outcome: Outcome) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def facts_of(
-    config: Config, prepared: Prepared, place: Workplace, folder: Path, begun: float
-) -> dict[str, Any]:
-    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in place.seconds.items())
+def facts_of(config: Config, prepared: Prepared, work: Workplace, begun: float) -> dict[str, Any]:
+    """What the summary says besides the models."""
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in work.seconds.items())
     return {
-        "name": config.name or "run", "description": config.description, "folder": str(folder),
+        "name": config.name or "run", "description": config.description,
         "seconds": time.perf_counter() - begun, "stages": stages, "assumptions": prepared.compiled.assumptions(),
         "rejected": [(t.name, t.rows_rejected, "; ".join(f"{why}: {n:,}" for why, n in list(t.reasons.items())[:3]))
                      for t in prepared.tables.loaded.values() if t.rows_rejected],
     }  # fmt: skip
 
 
-def write(
-    config: Config,
-    prepared: Prepared,
-    outcome: Outcome,
-    backtest: list[dict[str, Any]],
-    place: Workplace,
-    work: Path,
-    folder: Path,
-    resolved: dict[str, Any],
-    begun: float,
-    overrides: list[str],
-) -> None:
-    """All files of a run."""
-    import yaml
-
-    from toolkit import bundling
-    from toolkit.plan import text as plan_text
-
-    (work / "config.yaml").write_text(
-        yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
-    (work / "plan.txt").write_text(plan_text(config, prepared), encoding="utf-8")
-    write_json(work / "audit.json", [finding.to_dict() for finding in outcome.findings])
-    write_json(work / "data.json", {
+def write_data(prepared: Prepared, folder: Path) -> None:
+    """What was read: fingerprints, and the rows that were set aside."""
+    write_json(folder / "data.json", {
         name: {"origin": t.origin, "fingerprint": t.fingerprint, "rows_read": t.rows_read, "rows_kept": t.rows_kept,
                "rejected": t.reasons, "inferred": {c: t.columns[c].type for c in t.inferred}, "ignored_columns": t.ignored}
         for name, t in prepared.tables.loaded.items()
     })  # fmt: skip
-    for table in prepared.tables.loaded.values():
-        if table.rejected:
-            rows = pq.read_table(table.rejected)
-            (work / "rejected").mkdir(exist_ok=True)
-            write_csv(
-                work / "rejected" / f"{table.name}.csv",
-                rows.column_names,
-                zip(*rows.to_pydict().values(), strict=True),
-            )
-    write_predictions(prepared.matrix, outcome, work / "predictions.parquet")
-    write_lists(config.evaluation.list_size, prepared.matrix, outcome, work / "lists")
-    write_json(work / "environment.json", environment(config, overrides))
-    bundling.write(config, prepared.compiled, outcome, work / "bundle")
-    write_json(work / "metrics.json", metrics_of(config, outcome, backtest, place, begun))
-    facts = facts_of(config, prepared, place, folder, begun)
-    (work / "summary.md").write_text(summary.markdown(outcome, facts, backtest), encoding="utf-8")
-    write_json(work / "facts.json", facts)
+    write_rejected(prepared.tables, folder / "rejected")
+
+
+def write_outcome(config: Config, prepared: Prepared, outcome: Outcome, folder: Path) -> None:
+    """What came out: plan, audit, predictions, lists, and the bundle."""
+    (folder / "plan.txt").write_text(plan.text(config, prepared), encoding="utf-8")
+    write_json(folder / "audit.json", [finding.to_dict() for finding in outcome.findings])
+    write_predictions(prepared.matrix, outcome, folder / "predictions.parquet")
+    zone = config.cohort.timezone
+    write_lists(config.evaluation.list_size, prepared.matrix, outcome, zone, folder / "lists")
+    bundling.write(config, prepared.compiled, outcome, folder / "bundle")
 
 
 def environment(config: Config, overrides: list[str]) -> dict[str, Any]:
@@ -244,7 +248,7 @@ def environment(config: Config, overrides: list[str]) -> dict[str, Any]:
 
 
 def metrics_of(
-    config: Config, outcome: Outcome, backtest: list[dict[str, Any]], place: Workplace, begun: float
+    config: Config, outcome: Outcome, backtest: list[dict[str, Any]], work: Workplace, begun: float
 ) -> dict[str, Any]:
     targets: dict[str, Any] = {}
     for task in outcome.tasks:
@@ -271,5 +275,5 @@ def metrics_of(
     return {
         "recipe": config.name, "targets": targets, "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
         "test_label_reads": outcome.test_reads, "coherence_corrected_share": outcome.coherence, "unseen_levels": outcome.unseen,
-        "backtest": backtest, "seconds": place.seconds | {"total": time.perf_counter() - begun}, "built": place.cache.built,
+        "backtest": backtest, "seconds": work.seconds | {"total": time.perf_counter() - begun}, "built": work.cache.built,
     }  # fmt: skip

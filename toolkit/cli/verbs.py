@@ -15,7 +15,8 @@ from rich.text import Text
 from toolkit.config.check import looks_secret, validate
 from toolkit.config.compose import Composed
 from toolkit.config.schema import Config
-from toolkit.errors import ConfigError, did_you_mean
+from toolkit.errors import ConfigError, did_you_mean, nearest
+from toolkit.runfolder import aside
 
 WIDE = 140  # where output is not a terminal, lines are as long as they need
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
@@ -40,7 +41,10 @@ class Ticker:
             self.last = what.split(":")[0]
             ERR.print(Text(f"{seconds:7.1f} s  {self.last}"), soft_wrap=True)
 
-    def stop(self) -> None:
+    def __enter__(self) -> Ticker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self.status is not None:
             self.status.stop()
 
@@ -52,18 +56,61 @@ def typed(composed: Composed) -> Config:
     return validate(Config, chosen, composed.provenance)
 
 
+MASK = "***"
+
+
+def secrets(composed: Composed) -> dict[tuple[str, ...], str]:
+    """The values that are nowhere shown or kept, by key: from the environment, or secret by key or shape."""
+    found = {}
+
+    def walk(value: Any, path: tuple[str, ...]) -> None:
+        if isinstance(value, dict | list):
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                walk(item, (*path, str(key)))
+        elif value not in (None, ""):
+            named = ".".join(path) in composed.from_environment or looks_secret(path, "")
+            # Paths are long words with digits too; one that is there is no password.
+            shaped = isinstance(value, str) and looks_secret((), value) and not _exists(value)
+            if named or shaped:
+                found[path] = str(value)
+
+    walk(composed.plain, ())
+    return found
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except OSError:  # too long for a name
+        return False
+
+
 def masked(composed: Composed) -> dict[str, Any]:
     """The resolved configuration without secrets."""
+    hidden = secrets(composed)
 
     def walk(value: Any, path: tuple[str, ...]) -> Any:
         if isinstance(value, dict):
             return {key: walk(item, (*path, str(key))) for key, item in value.items()}
         if isinstance(value, list):
             return [walk(item, (*path, str(index))) for index, item in enumerate(value)]
-        dotted = ".".join(path)
-        return "***" if dotted in composed.from_environment or looks_secret(path, value) else value
+        return MASK if path in hidden else value
 
     return walk(composed.plain, ())
+
+
+def masked_overrides(composed: Composed) -> list[str]:
+    """The command line as typed, without secrets."""
+    hidden = sorted(secrets(composed).values(), key=len, reverse=True)
+    words = []
+    for word in composed.overrides:
+        key, sign, value = word.partition("=")
+        if looks_secret((key,), value.strip("\"'")):
+            value = value if _exists(value) else MASK
+        for secret in hidden:
+            value = value.replace(secret, MASK)
+        words.append(key + sign + value)
+    return words
 
 
 def run(composed: Composed) -> int:
@@ -72,18 +119,13 @@ def run(composed: Composed) -> int:
     from toolkit.report import summary
 
     config = typed(composed)
-    ticker = Ticker(config.quiet)
-    try:
-        outcome = runner.run(config, composed.folder, masked(composed), ticker, list(composed.overrides))
-    finally:
-        ticker.stop()
-    import json
-
-    facts = json.loads((composed.folder / "facts.json").read_text(encoding="utf-8"))
+    kept = masked(composed), masked_overrides(composed)
+    with Ticker(config.quiet) as ticker:
+        done = runner.run(config, composed.folder, kept[0], ticker, kept[1])
     if config.quiet:
-        OUT.print(Text(str(composed.folder)))
+        OUT.print(Text(str(done.folder)), soft_wrap=True)
     else:
-        summary.screen(outcome, facts, OUT)
+        summary.screen(done.outcome, done.facts, done.folder, OUT)
     return 0
 
 
@@ -93,14 +135,11 @@ def plan(composed: Composed) -> int:
     from toolkit import runner
 
     config = typed(composed)
-    ticker = Ticker(config.quiet)
-    try:
-        place = runner.workplace(config, ticker)
-        prepared = runner.prepare(config, place)
+    with Ticker(config.quiet) as ticker, runner.workplace(config, ticker) as work:
+        prepared = runner.prepare(config, work)
         runner.check_names(config, [feature.name for feature in prepared.compiled.features])
-    finally:
-        ticker.stop()
-    sys.stdout.write(plans.text(config, prepared))
+        text = plans.text(config, prepared)
+    sys.stdout.write(text)
     return 0
 
 
@@ -109,11 +148,8 @@ def check(composed: Composed) -> int:
     from toolkit.prepare import prove
 
     config = typed(composed)
-    ticker = Ticker(config.quiet)
-    try:
+    with Ticker(config.quiet) as ticker:
         proofs = prove.all_proofs(config, ticker)
-    finally:
-        ticker.stop()
     for proof in proofs:
         OUT.print(Text(f"{'ok  ' if proof.holds else 'FAIL'}  {proof.text}"), soft_wrap=True)
     return 0 if all(proof.holds for proof in proofs) else 1
@@ -121,8 +157,7 @@ def check(composed: Composed) -> int:
 
 def show(composed: Composed) -> int:
     """The resolved configuration, each line with where it came from; secrets masked."""
-    config = typed(composed)
-    del config
+    typed(composed)  # what is wrong is told first
 
     def walk(value: Any, path: tuple[str, ...], indent: int) -> None:
         pad = "  " * indent
@@ -156,12 +191,9 @@ def simulate(composed: Composed) -> int:
             where="source.kind",
             fix="choose one: source=donor_world",
         )
-    ticker = Ticker(config.quiet)
     begun = time.perf_counter()
-    try:
+    with Ticker(config.quiet) as ticker:
         folder = simulated(config.source, Cache(Path(config.cache)), ticker)
-    finally:
-        ticker.stop()
     OUT.print(Text(f"{folder}  ({time.perf_counter() - begun:.1f} s)"), soft_wrap=True)
     for path in sorted(folder.glob("*.parquet")):
         import pyarrow.parquet as pq
@@ -178,18 +210,21 @@ Scores tables with a run's bundle. The features are recomputed by the code that 
   input   folder with the tables (CSV or Parquet); default: where the run found them
   cutoff  moment to score at; default: latest, the end of the data
   output  folder to write; default: outputs/scores/<run>/<time>
+  cache   folder of prepared data; default: the run's
 """
 
 
-def pairs(arguments: list[str], known: tuple[str, ...], usage: str) -> dict[str, str]:
+def pairs(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
     """key=value arguments of a verb that composes nothing."""
-    found = {}
+    found: dict[str, str] = {}
     for argument in arguments:
         key, sign, value = argument.partition("=")
         if not sign or key not in known:
             raise ConfigError(
                 f"`{argument}` is not an argument here", where="command line", fix=did_you_mean(key, known)
             )
+        if not value or key in found:
+            raise ConfigError(f"`{key}=` is " + ("given twice" if value else "empty"), where="command line")
         found[key] = value
     return found
 
@@ -199,57 +234,77 @@ def score(arguments: list[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(SCORE_HELP)
         return 0
+    given = pairs(arguments, ("run", "input", "cutoff", "output", "cache"))
+    if "run" not in given:
+        raise ConfigError(
+            "which run's bundle should score?", where="command line", fix="run=outputs/<recipe>/<time>"
+        )
     from toolkit import bundling
     from toolkit.config.schema import Engine
     from toolkit.data.cache import Cache
     from toolkit.scoring import batch
 
-    given = pairs(arguments, ("run", "input", "cutoff", "output", "cache"), SCORE_HELP)
-    if "run" not in given:
-        raise ConfigError(
-            "which run's bundle should score?", where="command line", fix="run=outputs/<recipe>/<time>"
-        )
-    folder = Path(given["run"])
-    if not folder.is_dir():
-        raise ConfigError(f"there is no folder `{folder}`", where="run", fix="run=outputs/<recipe>/<time>")
-    is_run = (folder / "bundle").is_dir()
-    ticker = Ticker(False)
-    try:
-        scorer = bundling.read(folder / "bundle" if is_run else folder)
-        source, cache = _scoring_source(folder if is_run else None, given)
-        Path(cache).mkdir(parents=True, exist_ok=True)
-        scored = batch.score(scorer, source, given.get("cutoff"), Cache(Path(cache)), Engine(), ticker)
-        stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        output = Path(given.get("output") or Path("outputs/scores") / scorer.name / stamp)
-        lines = batch.write(scorer, scored, output)
-    finally:
-        ticker.stop()
-    for line in [*lines, f"files: {output}"]:
+    folder = _bundle_of(Path(given["run"]))
+    scorer = bundling.read(folder)
+    source, root = _scoring_source(folder, given)
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    output = Path(given.get("output") or Path("outputs/scores") / scorer.name / stamp)
+    with Ticker(False) as ticker, aside(output) as place:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        scored = batch.score(scorer, source, given.get("cutoff"), Cache(Path(root)), Engine(), ticker)
+        lines = batch.write(scorer, scored, place.path)
+    for line in [*lines, f"files: {place.final}"]:
         OUT.print(Text(line), soft_wrap=True)
     return 0
 
 
-def _scoring_source(run_folder: Path | None, given: dict[str, str]) -> tuple[Any, str]:
+def _bundle_of(given: Path) -> Path:
+    """The bundle's folder behind `run=`."""
+    if not given.is_dir():
+        beside = [path.name for path in given.parent.iterdir()] if given.parent.is_dir() else []
+        close = nearest(given.name, beside)
+        fix = f"did you mean `{given.parent / close}`?" if close else "run=outputs/<recipe>/<time>"
+        raise ConfigError(f"there is no folder `{given}`", where="run", fix=fix)
+    for folder in (given / "bundle", given):
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise ConfigError(
+        f"there is no bundle in `{given}`",
+        where="run",
+        why="a run's folder holds `bundle/`, and a bundle holds `manifest.json`",
+        fix="run=outputs/<recipe>/<time>",
+    )
+
+
+def _scoring_source(bundle: Path, given: dict[str, str]) -> tuple[Any, str]:
     """Where the tables to score come from: `input=`, otherwise where the run found its own."""
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
     from toolkit.config.tables import FolderSource, Source
 
+    path = bundle.parent / "config.yaml"
     recorded: dict[str, Any] = {}
-    if run_folder is not None:
-        recorded = yaml.safe_load((run_folder / "config.yaml").read_text(encoding="utf-8"))
+    if bundle.name == "bundle" and path.is_file():
+        try:
+            recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+            before = TypeAdapter(Source).validate_python(recorded["source"])
+        except (yaml.YAMLError, UnicodeDecodeError, ValidationError, TypeError, KeyError) as error:
+            raise ConfigError(
+                "the run's configuration cannot be read", where=str(path), why=str(error).split("\n")[0],
+                fix="give the bundle's own folder, run=<run>/bundle, and input=<folder with the tables>",
+            ) from None  # fmt: skip
     cache = given.get("cache") or recorded.get("cache", "outputs/.cache")
-    before = recorded.get("source", {})
     if "input" in given:
-        csv = before.get("csv", {}) if before.get("kind") == "folder" else {}
-        return FolderSource.model_validate({"kind": "folder", "path": given["input"], "csv": csv}), cache
-    if not before:
-        raise ConfigError(
-            "a bundle alone does not say where the tables are",
-            where="command line",
-            fix="input=<folder with the tables>",
+        options = {"csv": before.csv} if recorded and isinstance(before, FolderSource) else {}
+        return FolderSource(kind="folder", path=given["input"], **options), cache
+    if not recorded or MASK in str(recorded["source"]):
+        what = (
+            "the run's source holds a secret, which was not kept"
+            if recorded
+            else "a bundle alone does not say where the tables are"
         )
-    return TypeAdapter(Source).validate_python(before), cache
+        raise ConfigError(what, where="command line", fix="input=<folder with the tables>")
+    return before, cache
 
 
 def listing(arguments: list[str]) -> int:
@@ -276,7 +331,7 @@ def schema(arguments: list[str]) -> int:
     """Write JSON Schemas beside the configuration, for editors."""
     from toolkit.config import jsonschema
 
-    given = pairs(arguments, ("output",), "python -m toolkit schema [output=FOLDER]")
+    given = pairs(arguments, ("output",))
     folder = Path(given.get("output", "conf/schema"))
     folder.mkdir(parents=True, exist_ok=True)
     for path in jsonschema.write(folder, Config):

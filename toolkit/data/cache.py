@@ -60,6 +60,8 @@ class Cache:
         with _locked(final.with_suffix(".lock")):
             if final.exists():
                 return final
+            for left in final.parent.glob(f".{final.name}-*"):  # a build that was killed
+                shutil.rmtree(left, ignore_errors=True)
             aside = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
             try:
                 build(aside)

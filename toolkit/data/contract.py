@@ -1,85 +1,88 @@
 """The contract of a table: what each cell means, and which rows break it.
 
-Two steps. `typed` turns raw cells into the declared type, as syntax trees, with the reason where a
-cell cannot be. `violations` lets pandera check the typed rows: missing values, ranges, vocabularies,
-patterns, unique keys.
+Two steps. `present` and `typed` turn raw cells into the declared type, as syntax trees, with the
+`reason` where a cell cannot be. `violations` lets pandera check the typed rows: missing values, ranges,
+vocabularies, patterns, unique keys.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from toolkit.config.tables import Column, ColumnType, Table
+from toolkit.config.tables import Column, Table
 from toolkit.data import sql
 from toolkit.data.engine import Engine
+from toolkit.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SQL_TYPES: dict[ColumnType, str] = {
-    "text": "VARCHAR", "integer": "BIGINT", "number": "DOUBLE", "boolean": "BOOLEAN", "date": "DATE",
-    "timestamp": "TIMESTAMP",
-}  # fmt: skip
 A_NAME = {"text": "a text", "integer": "a whole number", "number": "a number", "boolean": "yes or no",
           "date": "a date", "timestamp": "a timestamp"}  # fmt: skip
 WHOLE = r"[+-]?\d+(\.0*)?"
-OFFSET = r".*\d{2}:\d{2}.*(Z|z|[+-]\d{2}(:?\d{2})?)"
+CODE = r"[+-]?0\d+.*|\d{16,}"  # 007, or more digits than a number holds exactly
+CALENDAR = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T].*)?"  # the engine would also take 'infinity' and 'epoch'
+CLOCK = r".*\d:\d{2}.*"
+OFFSET = r".*\d:\d{2}.*([+-]\d{2}(:?\d{2})?|[A-Za-z][A-Za-z_/]*)"  # +02:00, Z, UTC, Europe/Berlin
 YES, NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
-def present(name: str, column: Column, is_text: bool) -> exp.Expression:
-    """The raw cell as text, NULL where it stands for a missing value (empty, or a declared marker)."""
+def present(name: str, column: Column) -> exp.Expression:
+    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker)."""
     cell: exp.Expression = exp.cast(sql.col(name), "VARCHAR")
-    if column.type != "text":
-        cell = exp.Trim(this=cell)
-    cell = exp.Nullif(this=cell, expression=sql.literal(""))
-    for marker in column.missing:
-        cell = exp.Nullif(this=cell, expression=sql.literal(marker))
-    return cell
+    bare = exp.Trim(this=cell)
+    filled = exp.NEQ(this=bare, expression=sql.literal(""))
+    known = _case(filled, cell.copy() if column.type == "text" else bare.copy())
+    if not column.missing:
+        return known
+    gone: list[exp.Expression] = [_among(bare.copy(), tuple(column.missing))]
+    if column.type in ("integer", "number"):  # -1 also means -1.0
+        number = exp.TryCast(this=bare.copy(), to=exp.DataType.build("DOUBLE"))
+        gone += [
+            exp.EQ(this=number.copy(), expression=sql.literal(float(m)))
+            for m in column.missing if re.fullmatch(r"[+-]?\d+(\.\d*)?", m)
+        ]  # fmt: skip
+    return exp.Case().when(exp.or_(*gone), exp.null()).else_(known)
 
 
 def typed(cell: exp.Expression, column: Column) -> exp.Expression:
-    """A text cell as the declared type; NULL if it cannot be."""
+    """A text cell as the declared type; NULL if it cannot be. Stamps become naive UTC."""
     kind = column.type
     if kind == "text":
         return cell
     if kind == "integer":
-        whole = sql.call("regexp_full_match", cell, sql.literal(WHOLE))
-        return _case(
-            whole,
-            exp.TryCast(
-                this=sql.call("regexp_replace", cell, sql.literal(r"\.0*$"), sql.literal("")),
-                to=exp.DataType.build("BIGINT"),
-            ),
-        )
+        bare = sql.call("regexp_replace", cell, sql.literal(r"\.0*$"), sql.literal(""))
+        return _case(_matches(cell, WHOLE), exp.TryCast(this=bare, to=exp.DataType.build("BIGINT")))
     if kind == "number":
-        value = exp.TryCast(this=cell, to=exp.DataType.build("DOUBLE"))
-        return _case(exp.not_(sql.call("isnan", value)), value)
+        number = exp.TryCast(this=cell, to=exp.DataType.build("DOUBLE"))
+        return _case(exp.not_(sql.call("isnan", number)), number)
     if kind == "boolean":
         low = exp.Lower(this=cell)
         return exp.Case().when(_among(low, YES), exp.true()).when(_among(low, NO), exp.false())
     if column.format:
         stamp: exp.Expression = sql.call("try_strptime", cell, sql.literal(column.format))
     else:
-        stamp = exp.TryCast(this=cell, to=exp.DataType.build("TIMESTAMP"))
+        # As written: a stamp's own offset does not move it to another day.
+        stamp = _case(_matches(cell, CALENDAR), exp.TryCast(this=cell, to=exp.DataType.build("TIMESTAMP")))
     if kind == "date":
-        return exp.TryCast(this=stamp, to=exp.DataType.build("DATE"))
-    # Python-side names of zones are checked by the configuration; the engine knows the same database.
-    zone = column.timezone or "UTC"
-    local = exp.AtTimeZone(
-        this=exp.AtTimeZone(this=exp.paren(stamp), zone=sql.literal(zone)), zone=sql.literal("UTC")
-    )
-    absolute = exp.AtTimeZone(
-        this=exp.paren(exp.TryCast(this=cell, to=exp.DataType.build("TIMESTAMPTZ"))), zone=sql.literal("UTC")
-    )
-    return exp.Case().when(has_offset(cell), absolute).else_(local)
+        return _within_the_calendar(exp.TryCast(this=stamp, to=exp.DataType.build("DATE")), "DATE")
+    if column.format and "%z" in column.format:
+        return _within_the_calendar(_in_zone(stamp, "UTC"), "TIMESTAMP")
+    local = _in_zone(_in_zone(exp.cast(stamp, "TIMESTAMP"), column.timezone or "UTC"), "UTC")
+    absolute = _in_zone(exp.TryCast(this=cell, to=exp.DataType.build("TIMESTAMPTZ")), "UTC")
+    value = exp.Case().when(has_offset(cell, column), absolute).else_(local)
+    return _within_the_calendar(value, "TIMESTAMP")
 
 
-def has_offset(cell: exp.Expression) -> exp.Expression:
-    """Does a stamp's text carry its own offset from UTC?"""
-    return sql.call("regexp_full_match", cell, sql.literal(OFFSET))
+def has_offset(cell: exp.Expression, column: Column) -> exp.Expression:
+    """Does a stamp's text carry its own zone or offset from UTC?"""
+    if column.format:
+        return sql.literal("%z" in column.format)
+    return sql.both(_matches(cell, CALENDAR), _matches(cell, OFFSET))  # type: ignore[return-value]
 
 
 def reason(name: str, column: Column, cell: exp.Expression, value: exp.Expression) -> exp.Case:
@@ -87,12 +90,10 @@ def reason(name: str, column: Column, cell: exp.Expression, value: exp.Expressio
     unreadable = sql.both(
         exp.not_(exp.Is(this=cell, expression=exp.null())), exp.Is(this=value, expression=exp.null())
     )
-    nan = _among(
-        exp.Lower(this=cell), ("nan", "+nan", "-nan")
-    )  # a number that says "none" is missing, not wrong
-    assert unreadable is not None
-    if column.type == "number":
+    if column.type == "number":  # a number that says "none" is missing, not wrong
+        nan = _among(exp.Lower(this=cell), ("nan", "+nan", "-nan"))
         unreadable = sql.both(unreadable, exp.not_(nan))
+    assert unreadable is not None
     case = exp.Case().when(unreadable, sql.literal(f"`{name}` is not {A_NAME[column.type]}"))
     if column.type == "number":
         case = case.when(sql.call("isinf", value), sql.literal(f"`{name}` is infinite"))
@@ -103,52 +104,88 @@ def _case(condition: exp.Expression, value: exp.Expression) -> exp.Case:
     return exp.Case().when(condition, value)
 
 
+def _matches(cell: exp.Expression, pattern: str) -> exp.Expression:
+    return sql.call("regexp_full_match", cell, sql.literal(pattern))
+
+
 def _among(cell: exp.Expression, values: tuple[str, ...]) -> exp.In:
     return exp.In(this=cell, expressions=[sql.literal(value) for value in values])
 
 
-def infer(names: list[str], engine: Engine, raw_view: str, is_text: bool) -> dict[str, Column]:
+def _in_zone(value: exp.Expression, zone: str) -> exp.AtTimeZone:
+    # The configuration has checked the name of the zone; the engine knows the same database of zones.
+    return exp.AtTimeZone(this=exp.paren(value), zone=sql.literal(zone))
+
+
+def _within_the_calendar(value: exp.Expression, kind: str) -> exp.Case:
+    """Years 1 to 9999, as everything that reads the rows later counts them."""
+    low, high = (exp.cast(exp.Literal.string(day), kind) for day in ("0001-01-02", "9999-12-31"))
+    return _case(exp.Between(this=exp.paren(value), low=low, high=high), value)
+
+
+def check_declared(columns: dict[str, Column], where: str, engine: Engine) -> None:
+    """Raise ConfigError for a pattern or a date format that cannot be one."""
+    for name, column in columns.items():
+        try:
+            re.compile(column.matches or "")
+        except re.error as error:
+            raise ConfigError(
+                f"`{column.matches}` is not a regular expression: {error}", where=f"{where}.{name}.matches"
+            ) from None
+        if column.format:
+            trial = sql.call("try_strptime", sql.literal("x"), sql.literal(column.format))
+            try:
+                engine.one(exp.select(trial))
+            except DataError as error:
+                raise ConfigError(
+                    f"`{column.format}` is not a date format",
+                    where=f"{where}.{name}.format",
+                    why=str(error.__cause__).splitlines()[0],
+                    fix="write for example '%d.%m.%Y' or '%Y-%m-%dT%H:%M:%S'",
+                ) from None
+
+
+def infer(names: list[str], engine: Engine, view: str) -> dict[str, Column]:
     """Types of undeclared columns, from all rows: the narrowest that every present cell fits.
 
-    A column with a leading zero in front of another digit is a code, not a number.
+    A column with a leading zero in front of another digit, or with numbers too long to be exact, holds
+    codes, not numbers. A column without any cell is text.
     """
     if not names:
         return {}
-    tries: dict[str, Column] = {
-        kind: Column(type=kind) for kind in ("integer", "number", "date", "timestamp")
-    }  # type: ignore[arg-type]
+    tries = {
+        "integer": Column(type="integer"), "number": Column(type="number"),
+        "date": Column(type="date"), "timestamp": Column(type="timestamp"),
+    }  # fmt: skip
     columns = []
     for index, name in enumerate(names):
-        plain = present(name, tries["integer"], is_text)
-        count = exp.Count(this=plain)
-        columns.append(sql.named(count, f"{index} present"))
-        coded = sql.call("regexp_full_match", plain, sql.literal(r"[+-]?0\d+.*"))
-        columns.append(sql.named(sql.over(exp.Count(this=exp.Star()), coded), f"{index} coded"))
-        time = sql.call("regexp_full_match", plain, sql.literal(r".*\d:\d\d.*"))
-        columns.append(sql.named(sql.over(exp.Count(this=exp.Star()), time), f"{index} time"))
+        plain = present(name, tries["integer"])
+        columns.append(sql.named(exp.Count(this=plain), f"{index} present"))
+        for label, pattern in (("code", CODE), ("clock", CLOCK)):
+            count = sql.over(exp.Count(this=exp.Star()), _matches(plain, pattern))
+            columns.append(sql.named(count, f"{index} {label}"))
         for kind, column in tries.items():
             columns.append(sql.named(exp.Count(this=typed(plain, column)), f"{index} {kind}"))
-    found = engine.arrow(exp.select(*columns).from_(sql.table(raw_view))).to_pylist()[0]
+    found = engine.arrow(exp.select(*columns).from_(sql.table(view))).to_pylist()[0]
     types = {}
     for index, name in enumerate(names):
         filled = found[f"{index} present"]
         fits = [kind for kind in tries if filled and found[f"{index} {kind}"] == filled]
-        if found[f"{index} coded"] and not found[f"{index} time"]:
-            fits = [kind for kind in fits if kind in ("date", "timestamp")]
-        if found[f"{index} time"]:
+        if found[f"{index} clock"]:
             fits = [kind for kind in fits if kind == "timestamp"]
+        elif found[f"{index} code"]:
+            fits = [kind for kind in fits if kind in ("date", "timestamp")]
         types[name] = tries[fits[0]] if fits else Column(type="text")
     return types
 
 
 def violations(table: Table, columns: dict[str, Column], frame: pd.DataFrame) -> list[tuple[int, str]]:
-    """(row, reason) for every typed row that breaks a check; rows are the frame's index.
+    """(row, reason) for every check that a typed row breaks; a row may come more than once.
 
-    frame: [rows, checked columns], index = row number in the file.
+    frame: [rows, checked columns], index = row number. Of rows with the same key the first is kept.
     """
     import pandera.pandas as pa
 
-    required = {*table.keys, table.clock}  # a row that does not say when it was known fits no cutoff
     schema_columns = {}
     for name in frame.columns:
         column = columns[name]
@@ -161,36 +198,44 @@ def violations(table: Table, columns: dict[str, Column], frame: pd.DataFrame) ->
         if column.values is not None:
             checks.append(pa.Check.isin(column.values, error=f"`{name}` is not one of its declared values"))
         if column.matches:
-            checks.append(
-                pa.Check.str_matches(rf"^(?:{column.matches})$", error=f"`{name}` does not match its pattern")
-            )
-        schema_columns[name] = pa.Column(checks=checks, nullable=column.nullable and name not in required)
-    schema = pa.DataFrameSchema(
-        schema_columns, unique=list(table.keys) or None, report_duplicates="exclude_first"
-    )
+            checks.append(pa.Check(_fits(column.matches), error=f"`{name}` does not match its pattern"))
+        schema_columns[name] = pa.Column(checks=checks, nullable=name not in required(table, columns))
+    unique = list(table.keys) or None
+    schema = pa.DataFrameSchema(schema_columns, unique=unique, report_duplicates="exclude_first")
     try:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
         found = []
-        for row, check, column in errors.failure_cases[["index", "check", "column"]].itertuples(index=False):
+        for row, check, name in errors.failure_cases[["index", "check", "column"]].itertuples(index=False):
             if check == "not_nullable":
-                text = f"`{column}` is missing"
+                text = f"`{name}` is missing"
             elif check == "multiple_fields_uniqueness":
                 text = f"the key ({', '.join(table.keys)}) stands in an earlier row already"
             else:
                 text = str(check)
             found.append((int(row), text))
-        return found
+        return sorted(found, key=lambda breach: not breach[1].endswith(" is missing"))
     return []
+
+
+def _fits(pattern: str) -> Callable[[pd.Series], pd.Series]:
+    """Does the whole text match? (`$` alone would let a line break through.)"""
+    return lambda cells: cells.str.fullmatch(rf"(?:{pattern})")
+
+
+def required(table: Table, columns: dict[str, Column]) -> set[str]:
+    """Columns that may not be missing: keys, the times by which rows are placed, and what is declared so."""
+    times = {name for name in (table.clock, table.event_time) if name}
+    return {*table.keys, *times, *(name for name, column in columns.items() if not column.nullable)}
 
 
 def checked_columns(table: Table, columns: dict[str, Column]) -> list[str]:
     """Columns that pandera has something to say about."""
+    must = required(table, columns)
     return [
         name
         for name, column in columns.items()
-        if name in (*table.keys, table.clock)
-        or not column.nullable
+        if name in must
         or column.values is not None
         or column.matches
         or any(bound is not None for bound in (column.ge, column.gt, column.le, column.lt))

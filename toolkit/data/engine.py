@@ -27,7 +27,11 @@ class Engine:
         self.connection.execute("SET memory_limit = $limit", {"limit": memory})
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute("SET enable_progress_bar = false")
+        self.connection.execute("SET autoinstall_known_extensions = false")  # nothing is downloaded
         self.connection.execute("SET ieee_floating_point_ops = false")  # x / 0 is missing, not infinite
+        strict = "error_on_division_by_zero"  # … nor an error, as it is from version 2 on
+        if self.connection.execute("FROM duckdb_settings() WHERE name = $n", {"n": strict}).fetchall():
+            self.connection.execute(f"SET {strict} = false")
         if scratch is not None:
             self.connection.execute("SET temp_directory = $folder", {"folder": str(scratch)})
 
@@ -40,6 +44,12 @@ class Engine:
         text = sql.render(tree)
         try:
             return ask(text)
+        except duckdb.OutOfMemoryException as error:
+            raise DataError(
+                f"the engine needs more memory: {str(error).splitlines()[0]}",
+                where="engine.memory",
+                fix="allow it more, for example engine.memory=16GB",
+            ) from error
         except duckdb.Error as error:
             raise DataError(
                 f"the engine could not run a query: {str(error).splitlines()[0]}",

@@ -1,8 +1,8 @@
-"""Loaded tables: typed, checked against their contract, kept as Parquet, rejected rows set aside.
+"""Loaded tables: each row keeps the declared contract, and carries the instants at which it counts.
 
-Rows read = rows kept + rows rejected with a reason. Every kept row carries two instants besides its
-columns: `@known`, when it became known, and `@time`, when it happened. A date is known at the end of
-its day, so a row stamped with the cutoff's own date lies after the cutoff.
+Every row carries two instants besides its columns: `@known`, when it became known, and `@time`, when it
+happened. A date is known at the end of its day, so a row stamped with the cutoff's own date lies after
+the cutoff.
 """
 
 from __future__ import annotations
@@ -13,20 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
-from sqlglot import exp
 
 from toolkit.config.tables import Column, Dataset, Source, Table
-from toolkit.data import contract, sql
+from toolkit.data import ingest, sql
 from toolkit.data.cache import Cache, code_digest, digest
 from toolkit.data.engine import Engine
+from toolkit.data.ingest import KNOWN, REASON, ROW, TIME
 from toolkit.data.sources import Raw, open_raw
-from toolkit.errors import DataError, did_you_mean
+from toolkit.errors import ConfigError, DataError, did_you_mean
 
-KNOWN, TIME, ROW = "@known", "@time", "@row"
+__all__ = ["KNOWN", "ROW", "TIME", "Loaded", "Tables", "load"]
 
 
 @dataclass(frozen=True)
@@ -91,244 +87,135 @@ def load(
 
     optional: table → columns that may be absent (labels, when new rows are scored).
     """
-    loaded = {}
+    _names_differ(list(dataset.tables), "dataset.tables", "table")
+    loaded: dict[str, Loaded] = {}
     with tempfile.TemporaryDirectory(prefix="toolkit-") as folder:
         for name in names:
             if progress:
                 progress(f"reading {name}", len(loaded) / max(len(names), 1))
-            scratch = Path(folder)
-            raw = open_raw(name, dataset.tables[name], source, engine, cache, scratch, progress)
-            loaded[name] = _load(raw, dataset.tables[name], engine, cache, (optional or {}).get(name, set()))
+            raw = open_raw(name, dataset.tables[name], source, engine, cache, Path(folder), progress)
+            keys = _keys(name, dataset)
+            loaded[name] = _load(
+                raw, dataset.tables[name], keys, engine, cache, (optional or {}).get(name, set())
+            )
             engine.view(name, loaded[name].path)
+    if dataset.entity in loaded and not loaded[dataset.entity].rows_kept:
+        empty = loaded[dataset.entity]
+        raise DataError(
+            f"`{empty.origin}` has no rows, so table `{empty.name}` has no entity to score"
+            if not empty.rows_read
+            else f"all {empty.rows_read:,} rows of `{empty.origin}` were rejected",
+            where=f"dataset.tables.{empty.name}",
+            why="; ".join(f"{text}: {count:,} rows" for text, count in list(empty.reasons.items())[:6])
+            or None,
+            fix="is it the right file, and does it hold more than its header?",
+        )
     return Tables(dataset, loaded)
 
 
-def _load(raw: Raw, table: Table, engine: Engine, cache: Cache, optional: set[str]) -> Loaded:
-    absent = [name for name in table.columns if name not in raw.columns]
-    for name in absent:
-        if name not in optional:
-            raise DataError(
-                f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` declares",
-                where=raw.origin,
-                fix=did_you_mean(name, raw.columns),
+def _keys(name: str, dataset: Dataset) -> frozenset[str]:
+    """Columns of a table that hold a key, its own or another table's: they are text, whatever is declared."""
+    table = dataset.tables[name]
+    ends = {end for relation in dataset.relations.values() if relation.table == name for end in relation.ends}
+    return frozenset({*table.keys, *ends, *({table.entity} if table.entity else ())})
+
+
+def _names_differ(names: list[str], where: str, what: str) -> None:
+    """The engine does not tell capitals from small letters, and names with @ are ours."""
+    for index, name in enumerate(names):
+        if name.startswith("@"):
+            raise ConfigError(
+                f"the {what} `{name}` cannot be called so", where=where, fix="leave out the `@`"
             )
-    for role in ("clock", "event_time", "entity", *table.keys):
-        name = getattr(table, role, None) or (role if role in table.keys else None)
-        if name and name not in raw.columns:
-            raise DataError(
-                f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` names as its "
-                f"{role if role != name else 'key'}",
-                where=raw.origin,
-                fix=did_you_mean(name, raw.columns),
+        if name.lower() in {other.lower() for other in names[:index]}:
+            raise ConfigError(
+                f"two {what}s are called `{name}`",
+                where=where,
+                why="names that differ only in capitals count as the same",
             )
+
+
+def _load(
+    raw: Raw, table: Table, keys: frozenset[str], engine: Engine, cache: Cache, optional: set[str]
+) -> Loaded:
+    absent = {name for name in table.columns if name not in raw.columns} & optional
+    _columns_are_there(raw, table, absent)
+    _keys_are_exact(raw, table, keys)
+    derive = _derived(raw, table, absent)
     material = {
-        "content": raw.fingerprint, "table": table.model_dump(exclude={"description", "observed_until"}),
-        "absent": absent, "name": raw.name, "code": code_digest("data"),
+        "content": raw.fingerprint, "name": raw.name, "absent": sorted(absent), "keys": sorted(keys), "code": code_digest("data"),
+        "table": table.model_dump(exclude={"description": True, "observed_until": True, "columns": {"__all__": {"description"}}}),
     }  # fmt: skip
     folder = cache.entry(
-        "tables", material, lambda aside: _build(raw, table, absent, engine, aside), raw.name
+        "tables", material, lambda aside: ingest.build(raw, table, keys, derive, engine, aside), raw.name
     )
     report = json.loads((folder / "report.json").read_text())
-    columns = {name: Column.model_validate(value) for name, value in report["columns"].items()}
+    first, last = (datetime.fromisoformat(report[key]) if report[key] else None for key in ("first", "last"))
     return Loaded(
-        raw.name, table, folder / "rows.parquet", raw.origin, digest(material),
-        report["rows_read"], report["rows_kept"], report["reasons"], columns,
-        tuple(report["inferred"]), tuple(report["ignored"]),
-        {name: tuple(bases) for name, bases in report["derived"].items()},
-        *(datetime.fromisoformat(report[key]) if report[key] else None for key in ("first", "last")),
-        folder / "rejected.parquet" if report["rows_read"] > report["rows_kept"] else None,
+        name=raw.name, spec=table, path=folder / "rows.parquet", origin=raw.origin, fingerprint=digest(material),
+        rows_read=report["rows_read"], rows_kept=report["rows_kept"], reasons=report["reasons"],
+        columns={name: Column.model_validate(value) for name, value in report["columns"].items()},
+        inferred=tuple(report["inferred"]), ignored=tuple(report["ignored"]),
+        derived={name: tuple(bases) for name, bases in report["derived"].items()}, first=first, last=last,
+        rejected=folder / "rejected.parquet" if report["reasons"] else None,
     )  # fmt: skip
 
 
-def _build(raw: Raw, table: Table, absent: list[str], engine: Engine, folder: Path) -> None:
-    engine.drop("raw_rejects")
-    engine.drop("raw_scans")
-    numbered = exp.select(sql.named(exp.Window(this=sql.call("row_number")), ROW), "*").from_(
-        raw.query.subquery()
-    )
-    engine.keep("raw", numbered)
-    malformed = _malformed(engine, raw)
-    columns = {name: column for name, column in table.columns.items() if name not in absent}
-    undeclared = [name for name in raw.columns if name not in table.columns]
-    inferred = []
-    if table.infer:
-        keyed = {*table.keys, table.entity}
-        for name, column in contract.infer(
-            [n for n in undeclared if n not in keyed], engine, "raw", raw.text
-        ).items():
-            columns[name] = column
-            inferred.append(name)
-        columns |= {name: Column(type="text") for name in undeclared if name in keyed}
-        undeclared = []
-    columns = {name: columns[name] for name in raw.columns if name in columns}
-    _refuse_mixed_zones(raw, columns, engine)
-
-    values, reasons = {}, []
-    for name, column in columns.items():
-        text_key = name in table.keys or name == table.entity
-        cell = contract.present(name, column, raw.text)
-        values[name] = contract.typed(cell, Column(type="text") if text_key else column)
-        if column.type != "text" and not text_key:
-            reasons.append(contract.reason(name, column, cell, values[name]))
-    reason = exp.Coalesce(this=reasons[0], expressions=[*reasons[1:], exp.null()]) if reasons else exp.null()
-    engine.keep("typed", exp.select(
-        sql.col(ROW), *(sql.named(value, name) for name, value in values.items()),
-        sql.named(exp.cast(reason, "VARCHAR"), "@reason"),
-    ).from_(sql.table("raw")))  # fmt: skip
-
-    broken = engine.arrow(
-        exp.select(sql.col(ROW), sql.col("@reason"))
-        .from_(sql.table("typed"))
-        .where(exp.not_(exp.Is(this=sql.col("@reason"), expression=exp.null())))
-    )
-    rejected = dict(zip(broken[ROW].to_pylist(), broken["@reason"].to_pylist(), strict=True))
-    checked = contract.checked_columns(table, columns)
-    if checked:
-        rows = (
-            exp.select(sql.col(ROW), *(sql.col(name) for name in checked))
-            .from_(sql.table("typed"))
-            .where(exp.Is(this=sql.col("@reason"), expression=exp.null()))
-            .order_by(sql.col(ROW))
-        )
-        frame = engine.arrow(rows).to_pandas(date_as_object=False).set_index(ROW)
-        as_text = {name: Column(type="text") for name in table.keys}
-        for row, text in contract.violations(table, columns | as_text, frame):
-            rejected.setdefault(row, text)
-
-    total = engine.one(exp.select(exp.Count(this=exp.Star())).from_(sql.table("raw")))[0]
-    counts: dict[str, int] = {}
-    for text in [*rejected.values(), *(text for _, text in malformed)]:
-        counts[text] = counts.get(text, 0) + 1
-    bad = len(rejected) + len(malformed)
-    if bad and table.on_bad_row == "refuse":
-        rows_text = ", ".join(str(row + raw.text) for row in sorted(rejected)[:3])
-        lines = "; ".join(
-            f"{text}: {n:,} rows" for text, n in sorted(counts.items(), key=lambda item: -item[1])[:6]
-        )
-        raise DataError(
-            f"`{raw.origin}` breaks the contract of table `{raw.name}` in {bad:,} of {total + len(malformed):,} rows",
-            where=f"{raw.origin}, record {rows_text}"
-            if rejected
-            else f"{raw.origin}, line {malformed[0][0]}",
-            why=lines,
-            fix=f"correct the file, the declaration, or say `on_bad_row: drop` for table `{raw.name}`",
-        )
-    engine.register("rejected", pa.table({
-        ROW: pa.array(list(rejected), pa.int64()), "reason": pa.array(list(rejected.values()), pa.string()),
-    }))  # fmt: skip
-    _write(raw, table, columns, engine, folder)
-    if bad:
-        _write_rejected(raw, malformed, engine, folder)
-    derived = {
-        name: sorted(sql.expression(text, columns, f"dataset.tables.{raw.name}.derive.{name}").columns)
-        for name, text in table.derive.items()
+def _columns_are_there(raw: Raw, table: Table, absent: set[str]) -> None:
+    """Every column that the declaration names, in `columns` or for a role, is in the file."""
+    roles = {
+        "key": table.keys,
+        "entity": (table.entity,),
+        "clock": (table.clock,),
+        "event time": (table.event_time,),
     }
-    engine.view("kept", folder / "rows.parquet")
-    first, last = engine.one(
-        exp.select(exp.Min(this=sql.col(TIME)), exp.Max(this=sql.col(TIME))).from_(sql.table("kept"))
-    )
-    types = _derived_types(table, folder / "rows.parquet")
-    for name in ("raw", "typed"):
-        engine.drop(name)
-    (folder / "report.json").write_text(json.dumps({
-        "rows_read": total + len(malformed), "rows_kept": total - len(rejected),
-        "reasons": dict(sorted(counts.items(), key=lambda item: -item[1])),
-        "columns": {name: column.model_dump() for name, column in (columns | types).items()},
-        "inferred": inferred, "ignored": undeclared, "derived": derived,
-        "first": first and first.isoformat(), "last": last and last.isoformat(),
-    }))  # fmt: skip
-
-
-def _malformed(engine: Engine, raw: Raw) -> list[tuple[int, str]]:
-    """Lines of a text file that have the wrong shape, as the reader set them aside."""
-    if not raw.rejects:
-        return []
-    query = exp.select(sql.col("line"), sql.col("error_type")).distinct().from_(sql.table("raw_rejects"))
-    rows = engine.arrow(query).to_pylist()
-    words = {"TOO MANY COLUMNS": "too many cells in the line", "MISSING COLUMNS": "too few cells in the line",
-             "UNQUOTED VALUE": "a quote that is not closed"}  # fmt: skip
-    by_line = {row["line"]: words.get(row["error_type"], str(row["error_type"]).lower()) for row in rows}
-    return sorted(by_line.items())
-
-
-def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) -> None:
-    stamps = [name for name, column in columns.items() if column.type == "timestamp" and not column.timezone]
-    if not stamps or not raw.text:
-        return
-    counts = []
-    for name in stamps:
-        cell = contract.present(name, columns[name], True)
-        counts.append(sql.named(exp.Count(this=cell), f"{name} all"))
-        counts.append(
-            sql.named(sql.over(exp.Count(this=exp.Star()), contract.has_offset(cell)), f"{name} offset")
+    named = dict.fromkeys(table.columns, "declares")
+    named |= {name: f"names as its {role}" for role, names in roles.items() for name in names if name}
+    for name, says in named.items():
+        if name in raw.columns or name in absent:
+            continue
+        fix = did_you_mean(name, raw.columns)
+        if raw.text and not set(named) & set(raw.columns):
+            fix += "; is the first line of the file its header?"
+        raise DataError(
+            f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` {says}",
+            where=raw.where,
+            fix=fix,
         )
-    found = engine.arrow(exp.select(*counts).from_(sql.table("raw"))).to_pylist()[0]
-    for name in stamps:
-        total, offset = found[f"{name} all"], found[f"{name} offset"]
-        if 0 < offset < total:
+    for name in raw.columns:
+        if name.lower() in (ROW, REASON, KNOWN, TIME, "@entity", "@gap"):
             raise DataError(
-                f"column `{name}` mixes stamps with an offset ({offset:,} rows) and without ({total - offset:,} rows)",
-                where=f"{raw.origin}, table `{raw.name}`",
-                why="a stamp without an offset means another instant in every time zone",
-                fix=f"say which zone the others are in: dataset.tables.{raw.name}.columns.{name}.timezone",
+                f"`{raw.origin}` has a column `{name}`, a name that is taken here",
+                where=raw.where,
+                fix="rename the column in the file",
             )
 
 
-def _write(raw: Raw, table: Table, columns: dict[str, Column], engine: Engine, folder: Path) -> None:
-    def instant(name: str | None) -> exp.Expression:
-        if name is None:
-            return exp.cast(exp.null(), "TIMESTAMP")
-        if columns[name].type == "date":  # a date is known, and over, at the end of its day
-            return exp.cast(exp.Add(this=sql.col(name), expression=sql.literal(1)), "TIMESTAMP")
-        return sql.col(name)
-
-    derived = [
-        sql.named(
-            exp.paren(sql.expression(text, columns, f"dataset.tables.{raw.name}.derive.{name}").of("typed")),
-            name,
+def _keys_are_exact(raw: Raw, table: Table, keys: frozenset[str]) -> None:
+    where = f"dataset.tables.{raw.name}.columns"
+    for name in sorted(keys & raw.floats):
+        raise DataError(
+            f"the key column `{name}` of `{raw.origin}` holds floating-point numbers",
+            where=raw.where,
+            why="they cannot tell long keys apart, and leading zeros are gone",
+            fix="write the column as text or as whole numbers",
         )
-        for name, text in table.derive.items()
-    ]
-    engine.write(
-        exp.select(
-            *(sql.col(name, "typed") for name in columns), *derived,
-            sql.named(instant(table.clock), KNOWN), sql.named(instant(table.event_time or table.clock), TIME),
-        )
-        .from_(sql.table("typed"))
-        .join(sql.table("rejected"), on=exp.EQ(this=sql.col(ROW, "typed"), expression=sql.col(ROW, "rejected")), join_type="left")
-        .where(exp.Is(this=sql.col("reason", "rejected"), expression=exp.null()))
-        .order_by(sql.col(ROW, "typed")),
-        folder / "rows.parquet",
-    )  # fmt: skip
+    for name in sorted(keys & set(table.columns)):
+        column = table.columns[name]
+        for bound in ("ge", "gt", "le", "lt", "format", "timezone"):
+            if getattr(column, bound) is not None:
+                raise ConfigError(
+                    f"`{bound}` does not go with `{name}`, which holds a key",
+                    where=f"{where}.{name}.{bound}",
+                    why="keys are read as text, so that 001 stays 001",
+                    fix="leave it out; `matches` checks the form of a text",
+                )
 
 
-def _derived_types(table: Table, path: Path) -> dict[str, Column]:
-    """Types of the derived columns, as the engine gave them."""
-    found = pq.read_schema(path)
-    return {name: Column(type=_column_type(found.field(name).type)) for name in table.derive}
-
-
-def _column_type(kind: pa.DataType) -> Any:
-    if pa.types.is_boolean(kind):
-        return "boolean"
-    if pa.types.is_integer(kind):
-        return "integer"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "number"
-    if pa.types.is_date(kind):
-        return "date"
-    return "timestamp" if pa.types.is_timestamp(kind) else "text"
-
-
-def _write_rejected(raw: Raw, malformed: list[tuple[int, str]], engine: Engine, folder: Path) -> None:
-    """Rejected rows whole, as text, with their place and the reason."""
-    cells = [sql.named(exp.cast(sql.col(name, "raw"), "VARCHAR"), name) for name in raw.columns]
-    rows = engine.arrow(
-        exp.select(sql.col(ROW, "raw"), sql.col("reason", "rejected"), *cells)
-        .from_(sql.table("raw"))
-        .join(sql.table("rejected"), on=exp.EQ(this=sql.col(ROW, "raw"), expression=sql.col(ROW, "rejected")))
-        .order_by(sql.col(ROW, "raw"))
-    )
-    lines = pa.table({ROW: pa.array([line for line, _ in malformed], pa.int64()),
-                      "reason": pa.array([text for _, text in malformed], pa.string())})  # fmt: skip
-    pq.write_table(pa.concat_tables([rows, lines], promote_options="default"), folder / "rejected.parquet")
+def _derived(raw: Raw, table: Table, absent: set[str]) -> dict[str, sql.Expression]:
+    """The derived columns, admitted; one that reads an absent column is absent too."""
+    where = f"dataset.tables.{raw.name}.derive"
+    known = [*raw.columns, *absent] if table.infer else list(table.columns)
+    found = {name: sql.expression(text, known, f"{where}.{name}") for name, text in table.derive.items()}
+    _names_differ([*known, *found], where, "column")
+    return {name: expression for name, expression in found.items() if not expression.columns & absent}

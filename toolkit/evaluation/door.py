@@ -6,15 +6,17 @@ import numpy as np
 
 
 class TestDoor:
-    """Holds the labels of the test rows back until everything is fitted and chosen.
+    """Takes the labels of the test rows away until everything is fitted and chosen.
 
-    `open` gives y [test rows, targets] once; asking again is an error of ours and raises.
+    y: labels of all rows [rows, targets]; rows: positions of the test rows, which are NaN in `y` from
+    then on. `open` gives them, [test rows, targets], once; asking again is an error of ours and raises.
     """
 
     __test__ = False  # not a pytest class
 
-    def __init__(self, y: np.ndarray) -> None:
-        self._y = y
+    def __init__(self, y: np.ndarray, rows: np.ndarray) -> None:
+        self._y = y[rows]  # a copy
+        y[rows] = np.nan
         self.reads = 0
 
     def open(self) -> np.ndarray:

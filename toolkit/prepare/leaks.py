@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from toolkit.config.measures import ColumnTarget
+from toolkit.config.tables import Dataset
 from toolkit.data.tables import Tables
 from toolkit.errors import LeakError
 from toolkit.prepare.features import CompiledSet
-from toolkit.prepare.measure import Source
+from toolkit.prepare.frame import Source
 from toolkit.prepare.targets import CompiledTarget
 
 
@@ -17,40 +18,55 @@ def label_columns(targets: Sequence[CompiledTarget], tables: Tables) -> dict[Sou
 
     In a dated table with many rows per entity, features see the rows before the cutoff and targets
     those after it, so its columns may serve both. A row that stands alone for its entity, or carries
-    no date, has one value for both sides of the cutoff: its columns may not.
+    no date, has one value for both sides of the cutoff: its columns may not. The edges of a relation
+    are seen from the cutoff by targets too, so they tell nothing of what comes after it.
     """
     found: dict[Source, str] = {}
     for target in targets:
-        for table_name, column in target.sources:
-            table = tables[table_name]
-            one_row = len(table.spec.keys) == 1 and table.spec.keys[0] in (
+        for source in target.sources:
+            table = tables[source[0]]
+            alone = len(table.spec.keys) == 1 and table.spec.keys[0] in (
                 table.spec.entity,
-                _entity_key(table_name, tables),
+                tables[tables.dataset.entity].spec.keys[0] if source[0] == tables.dataset.entity else None,
             )
-            if isinstance(target.node, ColumnTarget) or not table.spec.clock or one_row:
-                found[(table_name, column)] = target.name
+            both_sides = (not table.spec.clock or alone) and source not in edges(tables.dataset)
+            if isinstance(target.node, ColumnTarget) or both_sides:
+                found[source] = target.name
     return found
 
 
-def _entity_key(table: str, tables: Tables) -> str | None:
-    return tables[table].spec.keys[0] if table == tables.dataset.entity else None
+def edges(dataset: Dataset) -> set[Source]:
+    """The columns that make the edges of relations."""
+    return {
+        (relation.table, column)
+        for relation in dataset.relations.values()
+        for column in (*relation.ends, relation.type, relation.weight)
+        if column
+    }
 
 
-def refuse(sets: Sequence[CompiledSet], labels: dict[Source, str], selection: frozenset[Source]) -> None:
-    """Raise LeakError where a feature, or the choice of the cohort, reads a label's column."""
+def refuse(
+    sets: Sequence[CompiledSet], labels: Mapping[Source, str], selections: Mapping[str, frozenset[Source]]
+) -> None:
+    """Raise LeakError where a feature, or the choice of rows, reads a label's column.
+
+    selections: where rows are chosen (a dotted key) → the columns that they are chosen by.
+    """
     for compiled in sets:
         for feature in compiled.features:
-            for source in sorted(feature.sources & set(labels)):
+            for table, column in sorted(feature.sources & set(labels)):
                 raise LeakError(
-                    f"feature `{feature.name}` is made of `{source[0]}.{source[1]}`, which target "
-                    f"`{labels[source]}` derives from",
+                    f"feature `{feature.name}` is made of `{table}.{column}`, which target "
+                    f"`{labels[table, column]}` derives from",
                     where=f"features.{feature.set}",
                     why="the label, or what it is made of, would be known before it happens",
-                    fix=f"leave the column out (`exclude: [{source[1]}]`), or drop the target",
+                    fix=f"leave the column out (`exclude: [{column}]`), or drop the target",
                 )
-    for source in sorted(selection & set(labels)):
-        raise LeakError(
-            f"the cohort is chosen by `{source[0]}.{source[1]}`, which target `{labels[source]}` derives from",
-            where="cohort",
-            why="rows would be chosen by what is to be predicted",
-        )
+    for where, sources in selections.items():
+        for table, column in sorted(sources & set(labels)):
+            raise LeakError(
+                f"rows are chosen by `{table}.{column}`, which target `{labels[table, column]}` derives from",
+                where=where,
+                why="rows would be chosen by what is to be predicted",
+                fix="choose them by columns that are known at the cutoff, or drop the target",
+            )

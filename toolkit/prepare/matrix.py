@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Calendar, Cohort, FeatureSet, Neighbours, OverRelation, Target
+from toolkit.config.measures import Calendar, Cohort, FeatureSet, Target
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.time import Span
 from toolkit.data import sql
@@ -28,11 +28,12 @@ from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, DataError, did_you_mean
 from toolkit.prepare import cohort as cohorts
 from toolkit.prepare import leaks
-from toolkit.prepare.cohort import COHORT, FEATURES
+from toolkit.prepare.cohort import COHORT
 from toolkit.prepare.features import CompiledSet, Feature, compile_set
-from toolkit.prepare.measure import ENTITY, ROW, Query
-from toolkit.prepare.measure import Source as ColumnSource
-from toolkit.prepare.targets import CompiledTarget, compile_target, horizon_of, tables_of
+from toolkit.prepare.frame import CUTOFF, ENTITY, ROW, Query
+from toolkit.prepare.frame import Source as ColumnSource
+from toolkit.prepare.measure import relations_of, tables_of
+from toolkit.prepare.targets import CompiledTarget, compile_target, horizon_of, measured_in
 
 CODE = ("data", "prepare")
 Progress = Callable[[str, float], None]
@@ -49,7 +50,7 @@ class Declaration:
 
     def tables(self) -> list[str]:
         """Names of the tables that are read, in the order of their declaration."""
-        names = cohorts_tables(self.cohort, self.dataset)
+        names = cohorts.tables_of_cohort(self.cohort, self.dataset)
         for node in [*self.features.values(), *self.target.values()]:
             names |= tables_of(node)
             names |= {
@@ -72,29 +73,8 @@ class Declaration:
         for name, node in self.target.items():
             span = horizon_of(node)
             if span is not None:
-                found[name] = (span, tables_of(node.model_copy(update={"among": []})))
+                found[name] = (span, measured_in(node))
         return found
-
-
-def cohorts_tables(cohort: Cohort, dataset: Dataset) -> set[str]:
-    return {dataset.entity, *(condition.table for condition in cohort.having)}
-
-
-def relations_of(node: Any) -> set[str]:
-    """Relations that a target or a feature set goes over, at any depth."""
-    if isinstance(node, OverRelation):
-        return {node.relation} | (relations_of(node.of) if node.of else set())
-    found = {node.relation} if isinstance(node, Neighbours) else set()
-    if hasattr(type(node), "model_fields"):
-        for key in type(node).model_fields:
-            found |= relations_of(getattr(node, key))
-    elif isinstance(node, dict):
-        for value in node.values():
-            found |= relations_of(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            found |= relations_of(value)
-    return found
 
 
 @dataclass
@@ -153,7 +133,7 @@ def compile_all(
         cutoffs = cohorts.moments(declaration.cohort, tables, declaration.horizons()).cutoffs
     key = {
         "cohort": declaration.cohort.model_dump(exclude={"description"}), "cutoffs": [c.isoformat() for c in cutoffs],
-        "tables": tables.fingerprints(cohorts_tables(declaration.cohort, declaration.dataset)), "code": code_digest(*CODE),
+        "tables": tables.fingerprints(cohorts.tables_of_cohort(declaration.cohort, declaration.dataset)), "code": code_digest(*CODE),
     }  # fmt: skip
     statements: list[tuple[str, exp.Expression]] = []
 
@@ -164,37 +144,56 @@ def compile_all(
 
     folder = cache.entry("cohorts", key, build)
     engine.view(COHORT, folder / "rows.parquet")
-    targets = (
-        {name: compile_target(name, node, tables, engine) for name, node in declaration.target.items()}
-        if labelled
-        else {}
-    )
+    frame = cohorts.looking_back(declaration.cohort)
+    targets = {}
+    if labelled:
+        targets = {
+            name: compile_target(name, node, tables, frame, engine)
+            for name, node in declaration.target.items()
+        }
     labels = leaks.label_columns(list(targets.values()), tables)
     sets = [
-        compile_set(name, node, tables, FEATURES, frozenset(labels))
+        compile_set(name, node, tables, frame, frozenset(labels))
         for name, node in declaration.features.items()
     ]
-    entity = tables[declaration.dataset.entity]
-    where = declaration.cohort.where
-    read = sql.expression(where, entity.columns, "cohort.where").columns if where else frozenset()
-    leaks.refuse(sets, labels, frozenset(entity.sources(read)))
-    if any(table.spec.clock for table in tables.loaded.values()) and not cutoffs:
-        for compiled in sets:
-            for name in compiled.query.tables:
-                if tables[name].spec.clock:
-                    raise ConfigError(
-                        f"feature set `{compiled.name}` looks at table `{name}`, which has a clock, but the "
-                        "cohort has no cutoffs",
-                        where="cohort.cutoffs",
-                        fix="declare the cutoffs",
-                    )
+    selections = {f"target.{name}.among": target.chosen_by for name, target in targets.items()}
+    selections["cohort"] = cohorts.chosen_by(declaration.cohort, tables)
+    leaks.refuse(sets, labels, selections)
+    if not cutoffs:
+        _needs_no_cutoffs(sets, targets, declaration, tables)
     return Compiled(tables, tuple(cutoffs), sets, targets, labels, statements, key)
+
+
+def _needs_no_cutoffs(
+    sets: Sequence[CompiledSet],
+    targets: Mapping[str, CompiledTarget],
+    declaration: Declaration,
+    tables: Tables,
+) -> None:
+    """Without cutoffs nothing may look at a table with a clock, for no row of it would be known."""
+    looks: dict[str, frozenset[str] | set[str]] = {
+        f"feature set `{compiled.name}`": compiled.query.tables for compiled in sets
+    }
+    looks |= {
+        f"target `{name}`": {table for table, _ in target.sources | target.chosen_by}
+        - {tables.dataset.entity}
+        for name, target in targets.items()
+    }
+    looks["the cohort"] = {condition.table for condition in declaration.cohort.having}
+    for what, names in looks.items():
+        for name in sorted(names):
+            if tables[name].spec.clock:
+                raise ConfigError(
+                    f"{what} looks at table `{name}`, which has a clock, but the cohort has no cutoffs",
+                    where="cohort.cutoffs",
+                    fix="declare the cutoffs",
+                )
 
 
 def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress | None = None) -> Matrix:
     """Run the queries (or find their results) and put the columns together."""
     started = time.perf_counter()
-    rows = engine.arrow(exp.select(col(ENTITY), col("cutoff")).from_(sql.table(COHORT)).order_by(col(ROW)))
+    rows = engine.arrow(exp.select(col(ENTITY), col(CUTOFF)).from_(sql.table(COHORT)).order_by(col(ROW)))
     entity = rows[ENTITY].to_numpy(zero_copy_only=False)
     if not len(entity):
         raise DataError(
@@ -202,7 +201,7 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
             where="cohort",
             fix="look at `where`, `having` and the cutoffs (verb `plan`)",
         )
-    matrix = Matrix(entity, rows["cutoff"].to_numpy(zero_copy_only=False), compiled.features, {})
+    matrix = Matrix(entity, rows[CUTOFF].to_numpy(zero_copy_only=False), compiled.features, {})
     relations = {name: relation.model_dump() for name, relation in compiled.tables.dataset.relations.items()}
     parts = len(compiled.sets) + len(compiled.targets)
     for number, part in enumerate(compiled.sets):

@@ -59,12 +59,19 @@ def all_proofs(config: Config, progress: Progress) -> list[Proof]:
 
     place = runner.workplace(config, progress)
     with place.stage("reading tables"):
-        tables = matrices.load_tables(runner.declaration(config), config.source, place.engine, place.cache, progress)
+        tables = matrices.load_tables(
+            runner.declaration(config), config.source, place.engine, place.cache, progress
+        )
     proofs = future(runner.declaration(config), tables, place.engine, config.seed, progress)
     proofs += held_out(config, tables, place, progress)
     undated = [name for name, table in tables.loaded.items() if not table.spec.clock]
-    proofs += [Proof(f"table `{name}` has no clock: that its rows were known at the cutoff is assumed, not proved", True)
-               for name in undated]
+    proofs += [
+        Proof(
+            f"table `{name}` has no clock: that its rows were known at the cutoff is assumed, not proved",
+            True,
+        )
+        for name in undated
+    ]
     place.engine.close()
     return proofs
 
@@ -72,7 +79,9 @@ def all_proofs(config: Config, progress: Progress) -> list[Proof]:
 # --- 1. the future ----------------------------------------------------------------------------------
 
 
-def future(declaration: Declaration, tables: Tables, engine: Engine, seed: int, progress: Progress) -> list[Proof]:
+def future(
+    declaration: Declaration, tables: Tables, engine: Engine, seed: int, progress: Progress
+) -> list[Proof]:
     """Scramble what became known after each cutoff (the first, a middle and the last one)."""
     moments = matrices.cohorts.moments(declaration.cohort, tables, declaration.horizons()).cutoffs
     if not moments:
@@ -93,23 +102,36 @@ def future(declaration: Declaration, tables: Tables, engine: Engine, seed: int, 
     return proofs
 
 
-def _features_at(declaration: Declaration, tables: Tables, engine: Engine, cutoff: datetime, folder: Path) -> Matrix:
+def _features_at(
+    declaration: Declaration, tables: Tables, engine: Engine, cutoff: datetime, folder: Path
+) -> Matrix:
     """The features of a sample of the cohort at one cutoff, computed afresh."""
-    compiled = matrices.compile_all(replace(declaration, target={}), tables, engine, Cache(folder), (cutoff,), labelled=False)
+    compiled = matrices.compile_all(
+        replace(declaration, target={}), tables, engine, Cache(folder), (cutoff,), labelled=False
+    )
     count = engine.one(exp.select(exp.Count(this=exp.Star())).from_(sql.table(COHORT)))[0]
     if count > ROWS:  # the same entities whatever else is in the cohort
         lot = exp.Mod(this=sql.call("hash", col(ENTITY)), expression=sql.literal(-(-count // ROWS)))
-        number = exp.Sub(this=exp.Window(this=sql.call("row_number"), order=exp.Order(expressions=[exp.Ordered(this=col(ENTITY))])),
-                         expression=sql.literal(1))
-        sample = exp.select(sql.named(number, ROW), col(ENTITY), col("cutoff")).from_(sql.table(COHORT)).where(
-            exp.EQ(this=lot, expression=sql.literal(0)))
+        number = exp.Sub(
+            this=exp.Window(
+                this=sql.call("row_number"), order=exp.Order(expressions=[exp.Ordered(this=col(ENTITY))])
+            ),
+            expression=sql.literal(1),
+        )
+        sample = (
+            exp.select(sql.named(number, ROW), col(ENTITY), col("cutoff"))
+            .from_(sql.table(COHORT))
+            .where(exp.EQ(this=lot, expression=sql.literal(0)))
+        )
         engine.write(sample, folder / "sample.parquet")
         engine.view(COHORT, folder / "sample.parquet")
         compiled.cohort_key["sample"] = ROWS
     return matrices.build(compiled, engine, Cache(folder))
 
 
-def scramble_after(tables: Tables, engine: Engine, cutoff: datetime, seed: int, folder: Path) -> tuple[Tables, dict[str, int]]:
+def scramble_after(
+    tables: Tables, engine: Engine, cutoff: datetime, seed: int, folder: Path
+) -> tuple[Tables, dict[str, int]]:
     """Tables whose rows known by the cutoff are as they were and whose later rows are nonsense, as views.
 
     Returns them with the number of rows scrambled per table. Later rows stay later: `@known` remains
@@ -127,7 +149,9 @@ def scramble_after(tables: Tables, engine: Engine, cutoff: datetime, seed: int, 
         touched[name] = future_rows.num_rows
         keep_index = np.flatnonzero(rng.random(future_rows.num_rows) < 0.7)
         doubled = np.concatenate([keep_index, rng.permutation(keep_index)[: len(keep_index) // 2]])
-        columns = {field.name: _distorted(future_rows[field.name], doubled, field.name, rng) for field in rows.schema}
+        columns = {
+            field.name: _distorted(future_rows[field.name], doubled, field.name, rng) for field in rows.schema
+        }
         path = folder / f"{digest(name)[:12]}.parquet"
         nonsense = pa.table(columns, schema=rows.schema) if len(doubled) else future_rows.slice(0, 0)
         pq.write_table(pa.concat_tables([rows.filter(pc.invert(late)), nonsense]), path)
@@ -136,7 +160,9 @@ def scramble_after(tables: Tables, engine: Engine, cutoff: datetime, seed: int, 
     return Tables(tables.dataset, loaded), touched
 
 
-def _distorted(column: pa.ChunkedArray, rows: np.ndarray, name: str, rng: np.random.Generator) -> pa.ChunkedArray:
+def _distorted(
+    column: pa.ChunkedArray, rows: np.ndarray, name: str, rng: np.random.Generator
+) -> pa.ChunkedArray:
     """A column dealt anew among the rows; numbers are also stretched."""
     dealt = column.take(pa.array(rng.permutation(rows)))
     if pa.types.is_floating(column.type):
@@ -149,8 +175,15 @@ def compare(before: Matrix, after: Matrix, cutoff: datetime, touched: dict[str, 
     """Are cohort and features the same? One line, or one for each feature that moved."""
     what = ", ".join(f"{name} {count:,}" for name, count in touched.items())
     if len(before) != len(after) or not np.array_equal(before.entity, after.entity):
-        return [Proof(f"{cutoff:%Y-%m-%d}: the cohort changed when rows after the cutoff were scrambled ({what})", False)]
-    moved = [feature for feature in before.features if (count := _differences(before, after, feature)) and count]
+        return [
+            Proof(
+                f"{cutoff:%Y-%m-%d}: the cohort changed when rows after the cutoff were scrambled ({what})",
+                False,
+            )
+        ]
+    moved = [
+        feature for feature in before.features if (count := _differences(before, after, feature)) and count
+    ]
     if not moved:
         return [Proof(f"{cutoff:%Y-%m-%d}: {len(before.features)} features of {len(before):,} rows stay the same when all that "
                       f"became known later is scrambled (rows: {what})", True)]  # fmt: skip
@@ -162,9 +195,16 @@ def _differences(before: Matrix, after: Matrix, feature: Feature) -> int:
     """Rows in which a feature differs. The columns are float32, so 1e-9 of double sums shows as one step at most."""
     a, b = before.columns[feature.name], after.columns[feature.name]
     if isinstance(a, pd.Categorical):
-        return int((np.asarray(a.astype(object), object).astype(str) != np.asarray(b.astype(object), object).astype(str)).sum())
+        return int(
+            (
+                np.asarray(a.astype(object), object).astype(str)
+                != np.asarray(b.astype(object), object).astype(str)
+            ).sum()
+        )
     with np.errstate(invalid="ignore"):
-        close = np.abs(a.astype(float) - b.astype(float)) <= np.maximum(np.spacing(np.abs(a)), TOLERANCE * np.abs(a))
+        close = np.abs(a.astype(float) - b.astype(float)) <= np.maximum(
+            np.spacing(np.abs(a)), TOLERANCE * np.abs(a)
+        )
     return int((~(close | (np.isnan(a) & np.isnan(b)) | (a == b))).sum())
 
 
@@ -232,7 +272,9 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
             columns[name] = pd.Categorical.from_codes(codes, categories=changed.categories)
         else:
             changed = column.copy()
-            changed[at] = rng.permutation(changed[at]) * rng.uniform(-3, 3, len(at)).astype(np.float32) + np.float32(1)
+            changed[at] = rng.permutation(changed[at]) * rng.uniform(-3, 3, len(at)).astype(
+                np.float32
+            ) + np.float32(1)
             columns[name] = changed
     values = {}
     for name, raw in matrix.values.items():
@@ -244,7 +286,9 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
     return replace(matrix, columns=columns, values=values)
 
 
-def fitted_on_training(config: Config, compiled: Any, matrix: Matrix, assignment: Any, folder: Path, progress: Progress) -> dict[str, str]:
+def fitted_on_training(
+    config: Config, compiled: Any, matrix: Matrix, assignment: Any, folder: Path, progress: Progress
+) -> dict[str, str]:
     """Digests of everything that may be fitted on training rows alone; models get no validation rows."""
     from toolkit.models.interface import Batch
     from toolkit.registry import models
@@ -257,23 +301,47 @@ def fitted_on_training(config: Config, compiled: Any, matrix: Matrix, assignment
     found = {f"labels of {name}": digest(state.to_dict()) for name, state in states.items()}
     found["encoder"] = digest(encoder.to_dict())
     empty = Batch(X[:0], y[:0])
-    configs: dict[str, Any] = {name: models.get(name).config(kind=name) for name in BASELINES} | dict(config.model)
+    configs: dict[str, Any] = {name: models.get(name).config(kind=name) for name in BASELINES} | dict(
+        config.model
+    )
     for name, model in configs.items():
-        small = {key: 50 for key in ("num_iterations", "num_rounds", "max_iter", "n_estimators") if key in type(model).model_fields}
-        model = model.model_copy(update={key: min(value, getattr(model, key)) for key, value in small.items()})
-        fitted = models.get(model.kind).build(model).fit(
-            tasks, encoder.columns, Batch(X[train], y[train]), empty, seed=config.seed, threads=threads(config))
+        small = {
+            key: 50
+            for key in ("num_iterations", "num_rounds", "max_iter", "n_estimators")
+            if key in type(model).model_fields
+        }
+        model = model.model_copy(
+            update={key: min(value, getattr(model, key)) for key, value in small.items()}
+        )
+        fitted = (
+            models.get(model.kind)
+            .build(model)
+            .fit(
+                tasks,
+                encoder.columns,
+                Batch(X[train], y[train]),
+                empty,
+                seed=config.seed,
+                threads=threads(config),
+            )
+        )
         store.save(folder / name, model, fitted)
         found[f"model {name}"] = _folder_digest(folder / name)
     return found
 
 
-def fitted_at_all(config: Config, compiled: Any, matrix: Matrix, assignment: Any, folder: Path, progress: Progress) -> dict[str, str]:
+def fitted_at_all(
+    config: Config, compiled: Any, matrix: Matrix, assignment: Any, folder: Path, progress: Progress
+) -> dict[str, str]:
     """Digests of everything that a run fits and chooses."""
     from toolkit.training.experiment import run_split
 
-    quick = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"bootstrap": 0, "segments": []})})
-    outcome = run_split(quick, compiled, matrix, assignment, Cache(folder / "cache"), "check", progress, audited=False)
+    quick = config.model_copy(
+        update={"evaluation": config.evaluation.model_copy(update={"bootstrap": 0, "segments": []})}
+    )
+    outcome = run_split(
+        quick, compiled, matrix, assignment, Cache(folder / "cache"), "check", progress, audited=False
+    )
     found = {f"labels of {name}": digest(state.to_dict()) for name, state in outcome.states.items()}
     found["encoder"] = digest(outcome.encoder.to_dict())
     for name, fitted in outcome.fitted.items():
@@ -289,4 +357,10 @@ def fitted_at_all(config: Config, compiled: Any, matrix: Matrix, assignment: Any
 
 
 def _folder_digest(folder: Path) -> str:
-    return digest([(str(path.relative_to(folder)), file_digest(path)) for path in sorted(folder.rglob("*")) if path.is_file()])
+    return digest(
+        [
+            (str(path.relative_to(folder)), file_digest(path))
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        ]
+    )

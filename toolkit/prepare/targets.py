@@ -31,21 +31,11 @@ from toolkit.data import sql
 from toolkit.data.engine import Engine
 from toolkit.data.sql import col
 from toolkit.data.tables import Tables
-from toolkit.errors import ConfigError, DataError
-from toolkit.prepare.cohort import filtered, target_frame
-from toolkit.prepare.measure import (
-    ENTITY,
-    ROW,
-    Frame,
-    Query,
-    Source,
-    joined_terms,
-    measure,
-    merged,
-    need_column,
-    need_table,
-    substitute,
-)
+from toolkit.errors import ConfigError, DataError, did_you_mean
+from toolkit.prepare.cohort import looking_ahead
+from toolkit.prepare.condition import filtered, read_by
+from toolkit.prepare.frame import ENTITY, ROW, Frame, Query, Source, need_column, need_table
+from toolkit.prepare.measure import joined_terms, measure, substitute, tables_of, together
 
 
 @dataclass(frozen=True)
@@ -59,6 +49,7 @@ class CompiledTarget:
     fill: float | None
     sources: frozenset[Source]
     eligible: exp.Select | None  # rows that the target applies to; None: all
+    chosen_by: frozenset[Source]  # columns that decide to which rows it applies
     partly_known: bool
     horizon: Span | None
 
@@ -79,46 +70,34 @@ def horizon_of(node: Target) -> Span | None:
     return None if isinstance(node, ColumnTarget) else span(node.horizon)
 
 
-def tables_of(node: Any) -> set[str]:
-    """Tables that a target or measure names, at any depth; relations are resolved by the caller."""
-    found: set[str] = set()
-    if hasattr(node, "model_fields_set") or hasattr(node, "__pydantic_fields__"):
-        for key in type(node).model_fields:
-            value = getattr(node, key)
-            if key == "table" and isinstance(value, str):
-                found.add(value)
-            else:
-                found |= tables_of(value)
-    elif isinstance(node, dict):
-        for value in node.values():
-            found |= tables_of(value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            found |= tables_of(value)
-    return found
+def measured_in(node: Target) -> set[str]:
+    """Tables that a target's values come from."""
+    return tables_of(node.model_copy(update={"among": []}))
 
 
-def compile_target(name: str, node: Target, tables: Tables, engine: Engine) -> CompiledTarget:
+def compile_target(name: str, node: Target, tables: Tables, cohort: Frame, engine: Engine) -> CompiledTarget:
     """A target's query over the cohort. Keeps the frames that it looks from."""
     where = f"target.{name}"
     horizon = horizon_of(node)
     eligible = None
     if node.among:
-        rows = exp.select(col(ROW, "f")).from_(sql.table("@cohort", "f"))
-        eligible = filtered(rows, node.among, Frame("@cohort"), tables, f"{where}.among")
-    if isinstance(node, ColumnTarget):
-        query = _column(node, tables, where)
+        rows = exp.select(col(ROW, "f")).from_(sql.table(cohort.name, "f"))
+        eligible = filtered(rows, node.among, cohort, tables, f"{where}.among")
+    chosen_by = read_by(node.among, cohort, tables, f"{where}.among")
+    if horizon is None:
+        assert isinstance(node, ColumnTarget)
+        query = _column(node, tables, cohort, where)
         return CompiledTarget(
-            name, node, node.type, query, None, query.sources["value"], eligible, False, None
+            name, node, node.type, query, None, query.sources["value"], eligible, chosen_by, False, None
         )
-    for table in sorted(tables_of(node.model_copy(update={"among": []}))):
+    for table in sorted(measured_in(node)):
         if not need_table(tables, table, where).spec.clock:
             raise ConfigError(
                 f"target `{name}` looks at table `{table}`, which has no clock",
                 where=where,
                 fix=f"declare `clock` for table `{table}`: a horizon needs to know when things happened",
             )
-    frame = target_frame(horizon, getattr(node, "at", "horizon_end"), engine)
+    frame = looking_ahead(cohort, horizon, getattr(node, "at", "horizon_end"), engine)
     kind, partly = "binary", False
     if isinstance(node, EventWithin | Inactivity):
         of = Aggregate(table=node.table, agg="count", where=node.where, window="horizon")
@@ -127,11 +106,13 @@ def compile_target(name: str, node: Target, tables: Tables, engine: Engine) -> C
         query, kind = _classes(node, frame, tables, where), "multiclass"
         partly = any(_looks_back(term) for term in node.terms.values())
     else:
+        assert not isinstance(node, ColumnTarget)
         query = measure(node.of, frame, tables, f"{where}.of")
         kind = "regression" if isinstance(node, Value) else "binary"
         partly = _looks_back(node.of)
     sources = frozenset(source for part in query.sources.values() for source in part)
-    return CompiledTarget(name, node, kind, query, query.fills["value"], sources, eligible, partly, horizon)
+    fill = query.fills["value"]
+    return CompiledTarget(name, node, kind, query, fill, sources, eligible, chosen_by, partly, horizon)
 
 
 def _looks_back(node: Measure) -> bool:
@@ -143,17 +124,27 @@ def _looks_back(node: Measure) -> bool:
     return True  # the neighbours are those known at the cutoff
 
 
-def _column(node: ColumnTarget, tables: Tables, where: str) -> Query:
+def _column(node: ColumnTarget, tables: Tables, cohort: Frame, where: str) -> Query:
     entity = tables[tables.dataset.entity]
     need_column(entity, node.column, f"{where}.column")
     if node.positive is not None and node.type != "binary":
-        raise ConfigError("`positive` goes with `type: binary`", where=f"{where}.positive")
-    value: exp.Expression = col(node.column, "t")
-    value = exp.cast(value, "DOUBLE") if node.type == "regression" else exp.cast(value, "VARCHAR")
-    tree = exp.select(col(ROW, "f"), sql.named(value, "value")).from_(sql.table("@cohort", "f")).join(
-        sql.table(entity.name, "t"), on=exp.EQ(this=col(entity.spec.keys[0], "t"), expression=col(ENTITY, "f")),
-        join_type="inner",
-    )  # fmt: skip
+        raise ConfigError(
+            "`positive` goes with `type: binary`", where=f"{where}.positive", fix="leave it out"
+        )
+    kind = entity.columns[node.column].type
+    if node.type == "regression" and kind not in ("integer", "number", "boolean"):
+        raise ConfigError(
+            f"`type: regression` needs numbers, and `{node.column}` is {kind}",
+            where=f"{where}.type",
+            fix="binary or multiclass, or a column of numbers",
+        )
+    value = exp.cast(col(node.column, "t"), "DOUBLE" if node.type == "regression" else "VARCHAR")
+    owned = exp.EQ(this=col(entity.spec.keys[0], "t"), expression=col(ENTITY, "f"))
+    tree = (
+        exp.select(col(ROW, "f"), sql.named(value, "value"))
+        .from_(sql.table(cohort.name, "f"))
+        .join(sql.table(entity.name, "t"), on=owned, join_type="inner")
+    )
     sources = frozenset(entity.sources({node.column}))
     return Query(tree, (), {"value": None}, {"value": sources}, frozenset({entity.name}))
 
@@ -164,9 +155,7 @@ def _classes(node: Classes, frame: Frame, tables: Tables, where: str) -> Query:
     for name, condition in node.classes.items():
         admitted = sql.expression(condition, node.terms, f"{where}.classes.{name}")
         case = case.when(substitute(admitted, values), sql.literal(name))
-    steps, sources, used = merged(queries)
-    tree = tree.select(col(ROW, "f"), sql.named(case, "value"))
-    return Query(tree, steps, {"value": None}, {"value": sources}, used)
+    return together(tree.select(sql.named(case, "value")), queries, "value")
 
 
 def labels(
@@ -209,12 +198,13 @@ def _label(
             "<=": np.less_equal,
             "<": np.less,
         }[node.op]
-        return compare(values, node.value) & ~np.isnan(values), LabelState("binary")
+        return compare(values, node.value), LabelState("binary")  # what is missing reaches nothing
     if isinstance(node, Value):
         if node.transform == "log1p" and np.nanmin(values, initial=0.0) <= -1:
             raise DataError(
                 f"target `{target.name}`: log1p of values at or below -1",
                 where=f"target.{target.name}.transform",
+                fix="transform: none",
             )
         return np.log1p(values) if node.transform == "log1p" else values, LabelState("regression")
     if isinstance(node, TopFraction):
@@ -237,39 +227,49 @@ def _top(
     """
     sign = 1.0 if node.direction == "highest" else -1.0
     ranked = np.where(np.isnan(values), -np.inf, sign * values)
-    keys = (
-        np.array(["pooled"] * len(values))
-        if node.fit == "pooled"
-        else cutoffs.astype("datetime64[s]").astype(str)
-    )
+    pooled = node.fit == "pooled"
+    keys = np.full(len(values), "pooled") if pooled else cutoffs.astype("datetime64[s]").astype(str)
     if state is None:
-        quantiles = {}
-        for key in np.unique(keys[train]):
-            rows = np.sort(ranked[train & (keys == key)])[::-1]
-            if not len(rows) or rows[0] == -np.inf:
-                raise DataError(
-                    f"target `{name}`: no training row has a value to rank", where=f"target.{name}.of"
-                )
-            quantiles[str(key)] = float(_quantile(rows, node.fraction))
-        if not quantiles:
+        fitted = {
+            str(key): _quantile(ranked[train & (keys == key)], node.fraction, name)
+            for key in np.unique(keys[train])
+        }
+        if not fitted:
             raise DataError(
-                f"target `{name}`: no training rows to fit the quantile on", where=f"target.{name}"
+                f"target `{name}`: no training rows to fit the quantile on",
+                where=f"target.{name}",
+                fix="look at `among`, the cohort and the split (verb `plan`)",
             )
-        state = LabelState("binary", quantiles=quantiles)
+        state = LabelState("binary", quantiles=fitted)
     bounds = np.empty(len(values))
     for key in np.unique(keys):
         # a cutoff without training rows takes the quantile of the latest one before it (or the first)
-        known = [k for k in sorted(state.quantiles) if k <= key] or sorted(state.quantiles)
-        bounds[keys == key] = state.quantiles[known[-1] if known[-1] <= key else known[0]]
+        before = [known for known in state.quantiles if known <= key]
+        bounds[keys == key] = state.quantiles[max(before) if before else min(state.quantiles)]
     return ranked >= bounds, state
 
 
-def _quantile(descending: np.ndarray, fraction: float) -> float:
-    value = descending[max(int(np.floor(fraction * len(descending))), 1) - 1]
+def _quantile(ranked: np.ndarray, fraction: float, name: str) -> float:
+    """The value from which on rows are at the top, among rows ranked by it (-inf: nothing to rank)."""
+    descending = np.sort(ranked)[::-1]
+    if descending[0] == -np.inf:
+        raise DataError(
+            f"target `{name}`: no training row has a value to rank",
+            where=f"target.{name}.of",
+            fix="another measure, or `among` the rows that have one",
+        )
+    if descending[0] == descending[-1]:
+        raise DataError(
+            f"target `{name}`: all {len(descending):,} training rows have the same value",
+            where=f"target.{name}.of",
+            why="no fraction of equal values is at the top",
+            fix="another measure or a longer window",
+        )
+    size = max(int(fraction * len(descending) + 1e-9), 1)
+    value = descending[size - 1]
     if value == descending[-1]:
-        above = descending[descending > value]
-        value = above[-1] if len(above) else value
-    return value
+        value = descending[descending > value][-1]
+    return float(value)
 
 
 def _named(
@@ -280,26 +280,35 @@ def _named(
         return values.astype(float), LabelState("regression")
     present = np.array([value is not None for value in values])
     found = sorted({value for value in values if value is not None})
-    where = f"target.{target.name}"
     if isinstance(node, Classes):
         names = tuple(node.classes)
     elif node.type == "multiclass":
         names = state.classes if state else tuple(found)
     else:
-        positive = node.positive
-        if positive is None:
-            known = {value.lower(): value for value in found}
-            positive = next((known[v] for v in ("true", "1", "1.0", "yes") if v in known), None)
-        if positive not in found and state is None:
-            raise ConfigError(
-                f"column `{node.column}` has no value `{node.positive}`"
-                if node.positive
-                else f"which value of `{node.column}` means yes is not said",
-                where=f"{where}.positive",
-                fix=f"one of: {', '.join(found[:12])}",
-            )
+        positive = state.classes[0] if state else _positive(node, found, f"target.{target.name}.positive")
         y = np.where(present, values == positive, np.nan)
-        return y.astype(float), LabelState("binary", (str(positive),))
+        return y.astype(float), LabelState("binary", (positive,))
     index = {name: float(number) for number, name in enumerate(names)}
     y = np.array([index.get(value, np.nan) if value is not None else np.nan for value in values])
     return y, LabelState("multiclass", names)
+
+
+def _positive(node: ColumnTarget, found: list[str], where: str) -> str:
+    """The value of a column that means yes."""
+    if node.positive is None:
+        by_lower = {value.lower(): value for value in found}
+        for word in ("true", "1", "1.0", "yes"):
+            if word in by_lower:
+                return by_lower[word]
+        raise ConfigError(
+            f"which value of `{node.column}` means yes is not said",
+            where=where,
+            fix=f"one of: {', '.join(found[:12])}",
+        )
+    if node.positive not in found:
+        raise ConfigError(
+            f"column `{node.column}` has no value `{node.positive}`",
+            where=where,
+            fix=did_you_mean(node.positive, found),
+        )
+    return node.positive

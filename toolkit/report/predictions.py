@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.errors import DataError
+from toolkit.config.time import to_local
 from toolkit.prepare.matrix import Matrix
-from toolkit.report.lists import write_csv
+from toolkit.report.lists import file_name, write_csv
 from toolkit.training.experiment import Outcome
 
 
@@ -63,7 +63,7 @@ def score_columns(
     return found
 
 
-def write_lists(size: int, matrix: Matrix, outcome: Outcome, folder: Path) -> None:
+def write_lists(size: int, matrix: Matrix, outcome: Outcome, zone: str, folder: Path) -> None:
     """Per target the best rows of the latest test cutoff, best first."""
     folder.mkdir()
     rows, n = outcome.rows[outcome.n_valid :], outcome.n_valid
@@ -75,7 +75,7 @@ def write_lists(size: int, matrix: Matrix, outcome: Outcome, folder: Path) -> No
         write_list(
             folder / f"{file_name(task.name)}.csv",
             matrix.entity[rows][eligible],
-            cutoff[eligible],
+            days_of(cutoff[eligible], zone),
             task.type,
             task.classes,
             scores.score[n:][eligible],
@@ -85,10 +85,18 @@ def write_lists(size: int, matrix: Matrix, outcome: Outcome, folder: Path) -> No
         )
 
 
+def days_of(cutoff: np.ndarray, zone: str) -> list[str]:
+    """Cutoffs (datetime64, naive UTC) as days in the cohort's zone, "" for none [rows]."""
+    instants, at = np.unique(cutoff, return_inverse=True)
+    days = ["" if moment is None else f"{to_local(moment, zone):%Y-%m-%d}"
+            for moment in instants.astype("datetime64[us]").tolist()]  # fmt: skip
+    return [days[i] for i in at]
+
+
 def write_list(
     path: Path,
     entity: np.ndarray,
-    cutoff: np.ndarray,
+    day: Sequence[str],
     kind: str,
     classes: tuple[str, ...],
     score: np.ndarray,
@@ -99,34 +107,15 @@ def write_list(
     """One ranked list: rank, entity, cutoff, probability (or value), decile, decision; ties in order of the key."""
     strength = score.max(axis=1) if kind == "multiclass" else score
     order = np.lexsort((entity.astype(str), -strength))
-    decile = np.empty(len(order), int)
-    decile[order] = np.arange(len(order)) * 10 // max(len(order), 1) + 1
-    days = (
-        pd.Series(cutoff).dt.strftime("%Y-%m-%d").where(~np.isnat(cutoff), None).to_numpy(dtype=object)
-        if len(cutoff)
-        else cutoff
-    )
+    header = ["rank", "entity", "cutoff", "value" if kind == "regression" else "probability", "decile"]
+    header += {"binary": ["act"], "multiclass": ["class"], "regression": []}[kind]
     lines = []
-    for rank, row in enumerate(order[:size], 1):
-        if kind == "multiclass":
-            best = int(decision[row])
-            value, verdict = round(float(probability[row, best]), 6), classes[best]
-        else:
-            value, verdict = (
-                round(float(probability[row]), 6),
-                ("yes" if decision[row] else "no") if kind == "binary" else "",
-            )
-        lines.append([rank, entity[row], days[row], value, decile[row], verdict])
-    value_name = "value" if kind == "regression" else "probability"
-    write_csv(
-        path,
-        ["rank", "entity", "cutoff", value_name, "decile", "act" if kind == "binary" else "class"],
-        lines,
-    )
-
-
-def file_name(name: str) -> str:
-    safe = "".join(c if c.isalnum() or c in "-_" else "_" for c in name)[:80]
-    if not safe:
-        raise DataError(f"target `{name}` has no letters to name a file by")
-    return safe
+    for place, row in enumerate(order[:size]):
+        value = probability[row, decision[row]] if kind == "multiclass" else probability[row]
+        line = [place + 1, entity[row], day[row], round(float(value), 6), place * 10 // len(order) + 1]
+        if kind == "binary":
+            line.append("yes" if decision[row] else "no")
+        elif kind == "multiclass":
+            line.append(classes[decision[row]])
+        lines.append(line)
+    write_csv(path, header, lines)

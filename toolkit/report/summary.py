@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group
@@ -97,13 +99,14 @@ def base_rate_line(outcome: Outcome, target: str) -> str:
     return "; ".join(parts)
 
 
-def screen(outcome: Outcome, facts: dict[str, Any], console: Console) -> None:
+def screen(outcome: Outcome, facts: dict[str, Any], folder: Path, console: Console) -> None:
     """Print it: per target a table, then the leak audit and where the files are."""
     blocks: list[Any] = []
     room = console.width - 85
     for task in outcome.tasks:
         metrics = COLUMNS[task.type][: max(1, room // 8)]
-        table = Table(title=f"{task.name}  ({base_rate_line(outcome, task.name)})", title_justify="left", title_style="bold",
+        title = Text(f"{task.name}  ({base_rate_line(outcome, task.name)})")
+        table = Table(title=title, title_justify="left", title_style="bold",
                       header_style="dim", pad_edge=False, box=None)  # fmt: skip
         for name in header_of(task.type, metrics):
             table.add_column(Text(name), justify="left" if name in ("", "model") else "right", no_wrap=True)
@@ -111,7 +114,8 @@ def screen(outcome: Outcome, facts: dict[str, Any], console: Console) -> None:
             table.add_row(*(Text(cell) for cell in line), style="bold" if line[0] else "")
         blocks += [table, Text(verdict(outcome, task.name, task.type)), Text("")]
     console.print(
-        Group(*blocks, *(Text(line) for line in closing(outcome, facts))), soft_wrap=not console.is_terminal
+        Group(*blocks, *(Text(line) for line in [*closing(outcome, facts), f"files: {folder}"])),
+        soft_wrap=not console.is_terminal,
     )
 
 
@@ -129,19 +133,19 @@ def closing(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]
     for chain, share in outcome.coherence.items():
         lines.append(f"coherent {chain}: {share:.2%} of rows corrected")
-    lines.append(f"{facts['seconds']:.1f} s in all ({facts['stages']}); files: {facts['folder']}")
+    lines.append(f"{facts['seconds']:.1f} s in all ({facts['stages']})")
     return lines
 
 
 def markdown(outcome: Outcome, facts: dict[str, Any], backtest: Sequence[dict[str, Any]] = ()) -> str:
     """The same summary as Markdown."""
-    lines = [f"# {facts['name']}", ""]
-    if facts.get("description"):
-        lines += [facts["description"], ""]
+    lines = [f"# {_cell(facts['name'])}", ""]
+    if facts["description"]:
+        lines += [_cell(facts["description"]), ""]
     for task in outcome.tasks:
         metrics = COLUMNS[task.type]
         header = header_of(task.type, metrics)
-        lines += [f"## {_cell(task.name)}", "", f"{base_rate_line(outcome, task.name)}.", "",
+        lines += [f"## {_cell(task.name)}", "", f"{_cell(base_rate_line(outcome, task.name))}.", "",
                   "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]  # fmt: skip
         lines += [
             "| " + " | ".join(_cell(cell) for cell in line) + " |"
@@ -150,11 +154,11 @@ def markdown(outcome: Outcome, facts: dict[str, Any], backtest: Sequence[dict[st
         lines += ["", _cell(verdict(outcome, task.name, task.type)) + ".", ""]
         threshold = outcome.chosen(task.name).threshold
         if threshold is not None:
-            lines += [f"Threshold {threshold.value:.6g}: {threshold.reason}.", ""]
+            lines += [_cell(f"Threshold {threshold.value:.6g}: {threshold.reason}."), ""]
     if backtest:
         lines += ["## Backtest", "", "| fold | target | model | test |", "|---|---|---|---|"]
         lines += [
-            f"| {r['fold']} | {_cell(r['target'])} | {r['model']} | {r['metric']} {number(r['value'])} |"
+            f"| {_cell(r['fold'])} | {_cell(r['target'])} | {_cell(r['model'])} | {r['metric']} {number(r['value'])} |"
             for r in backtest
         ]
         lines.append("")
@@ -163,4 +167,5 @@ def markdown(outcome: Outcome, facts: dict[str, Any], backtest: Sequence[dict[st
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    """Text of ours or of the data's as Markdown shows it, on one line: no HTML, no cell's end, no link."""
+    return html.escape(text, quote=False).replace("|", "\\|").replace("](", "]\\(").replace("\n", " ")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from sqlglot import exp
 
 from toolkit.bundling import Scorer
+from toolkit.config.measures import Condition
 from toolkit.config.schema import Engine as EngineConfig
 from toolkit.config.tables import Source
 from toolkit.config.time import to_utc
@@ -24,12 +25,13 @@ from toolkit.data.sql import col
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError, DataError
 from toolkit.prepare import matrix as matrices
-from toolkit.prepare.cohort import COHORT, FEATURES, filtered
+from toolkit.prepare.cohort import COHORT, filtered, looking_back
+from toolkit.prepare.cutoffs import data_end, day_of
+from toolkit.prepare.frame import ROW, as_clock, clock_types
 from toolkit.prepare.matrix import Declaration, Matrix
-from toolkit.prepare.measure import ROW
-from toolkit.report.lists import write_csv
-from toolkit.report.predictions import file_name, score_columns, write_list
-from toolkit.runfolder import aside
+from toolkit.report.lists import file_name
+from toolkit.report.predictions import days_of, score_columns, write_list
+from toolkit.report.rejected import write_rejected
 from toolkit.training.coherence import project
 from toolkit.training.threshold import decide
 
@@ -49,27 +51,45 @@ class Scored:
     cutoffs: tuple[datetime, ...]
 
 
-def moments_of(text: str | None, tables: Tables, zone: str) -> tuple[datetime, ...]:
-    """The cutoff to score at: a day, or `latest`, the moment up to which the tables reach."""
-    dated = [table for table in tables.loaded.values() if table.spec.clock and table.last]
-    if not dated:
-        return ()
-    last = max(table.last for table in dated if table.last)
-    if text in (None, "latest"):
-        return (last,)
+def moments_of(text: str | None, tables: Tables, declaration: Declaration) -> tuple[datetime, ...]:
+    """The cutoff to score at: a day, or `latest`, the moment up to which the tables reach; () without cutoffs."""
+    zone, latest = declaration.cohort.timezone, text in (None, "latest")
+    if declaration.cohort.cutoffs is None:
+        if latest:
+            return ()
+        raise DataError(
+            f"`cutoff={text}`: this bundle scores tables without a clock, at no moment",
+            where="command line",
+            fix="leave out `cutoff=`",
+        )
+    dated = [table for table in tables.loaded.values() if table.spec.clock]
+    if latest:
+        end = max((end for table in dated if (end := data_end(table, zone))), default=None)
+        if end is None:
+            raise DataError(
+                f"no dated row in {', '.join(f'`{table.origin}`' for table in dated)}, so there is no latest moment",
+                fix="name one: cutoff=2024-01-31",
+            )
+        return (end,)
     assert text is not None
     try:
         moment = to_utc(datetime.fromisoformat(text), zone)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise DataError(
-            f"`cutoff={text}` is not a day", fix="write cutoff=2024-01-31, or cutoff=latest"
+            f"`cutoff={text}` is not a day",
+            where="command line",
+            fix="write cutoff=2024-01-31, or cutoff=latest",
         ) from None
-    first = min(table.first for table in dated if table.first)
-    if moment <= first:
+    firsts = {table.name: table.first for table in dated if table.first}
+    if firsts and all(
+        as_clock(moment, clock_types(tables[name])[1], zone) < first for name, first in firsts.items()
+    ):
         raise DataError(
-            f"at the cutoff {moment:%Y-%m-%d} nothing was known yet: the first row is of {first:%Y-%m-%d}",
-            where="cutoff",
-        )
+            f"at the cutoff {day_of(moment, zone)} nothing was known yet: "
+            f"the first row is of {min(firsts.values()):%Y-%m-%d}",
+            where="command line",
+            fix="choose a later cutoff",
+        )  # fmt: skip
     return (moment,)
 
 
@@ -82,7 +102,6 @@ def score(
     progress: Callable[[str, float], None] | None = None,
 ) -> Scored:
     """Score every entity of the cohort at one cutoff. Raises by name where the input does not fit."""
-    engine = Engine(engine_config.threads, engine_config.memory, cache.root / "scratch")
     declared = scorer.declaration
     needed = Declaration(declared.dataset, declared.cohort, {}, declared.features)
     among = {name: node.among for name, node in declared.target.items() if node.among}
@@ -90,31 +109,41 @@ def score(
     optional: dict[str, set[str]] = {}
     for table, column in scorer.labels:
         optional.setdefault(table, set()).add(column)
-    tables = matrices.load_tables(
-        needed, source, engine, cache, progress, [n for n in declared.dataset.tables if n in names], optional
-    )
-    dated_cohort = declared.cohort.cutoffs is not None
-    cutoffs = moments_of(cutoff, tables, declared.cohort.timezone) if dated_cohort else ()
-    compiled = matrices.compile_all(needed, tables, engine, cache, cutoffs, labelled=False)
-    matrix = matrices.build(compiled, engine, cache, progress)
+    engine = Engine(engine_config.threads, engine_config.memory, cache.root / "scratch")
+    try:
+        only = [name for name in declared.dataset.tables if name in names]
+        tables = matrices.load_tables(needed, source, engine, cache, progress, only, optional)
+        cutoffs = moments_of(cutoff, tables, declared)
+        compiled = matrices.compile_all(needed, tables, engine, cache, cutoffs, labelled=False)
+        matrix = matrices.build(compiled, engine, cache, progress)
+        eligible = {
+            head.name: _eligible(among.get(head.name, ()), declared, tables, engine, len(matrix))
+            for head in scorer.heads
+        }
+    finally:
+        engine.close()
     if tuple(feature.name for feature in compiled.features) != scorer.features:
         raise BundleError(
             "the features that this input gives are not those of the bundle",
             where="features",
             why="the bundle was written by another version of the toolkit",
+            fix="score with the version that wrote it (manifest.json), or run the recipe again",
         )
     encoded = scorer.encoder.transform(matrix.columns)
-    eligible = {}
-    for head in scorer.heads:
-        mask = np.ones(len(matrix), bool)
-        if head.name in among:
-            rows = exp.select(col(ROW, "f")).from_(sql.table(COHORT, "f"))
-            chosen = filtered(rows, among[head.name], FEATURES, tables, f"target.{head.name}.among")
-            mask[:] = False
-            mask[engine.arrow(chosen)[ROW].to_numpy()] = True
-        eligible[head.name] = mask
-    engine.close()
     return predict(scorer, matrix, tables, encoded.X, encoded.unseen, eligible, cutoffs)
+
+
+def _eligible(
+    among: Sequence[Condition], declared: Declaration, tables: Tables, engine: Engine, rows: int
+) -> np.ndarray:
+    """Rows that a target applies to [rows]."""
+    if not among:
+        return np.ones(rows, bool)
+    everyone = exp.select(col(ROW, "f")).from_(sql.table(COHORT, "f"))
+    chosen = filtered(everyone, among, looking_back(declared.cohort), tables, "among")
+    mask = np.zeros(rows, bool)
+    mask[engine.arrow(chosen)[ROW].to_numpy()] = True
+    return mask
 
 
 def predict(
@@ -156,51 +185,56 @@ def predict(
 
 
 def write(scorer: Scorer, scored: Scored, folder: Path) -> list[str]:
-    """Scores, ranked lists and rejected rows into a new folder, whole or absent. Returns lines that account for every row."""
-    with aside(folder) as work:
-        pq.write_table(scored.table, work / "scores.parquet")
-        (work / "lists").mkdir()
-        for head in scorer.heads:
-            rows = scored.eligible[head.name]
-            write_list(
-                work / "lists" / f"{file_name(head.name)}.csv",
-                scored.matrix.entity[rows],
-                scored.matrix.cutoff[rows],
-                head.type,
-                head.classes,
-                scored.raw[head.name][rows],
-                scored.probability[head.name][rows],
-                scored.decision[head.name][rows],
-                scorer.list_size,
-            )
-        for table in scored.tables.loaded.values():
-            if table.rejected:
-                found = pq.read_table(table.rejected)
-                (work / "rejected").mkdir(exist_ok=True)
-                write_csv(
-                    work / "rejected" / f"{table.name}.csv",
-                    found.column_names,
-                    zip(*found.to_pydict().values(), strict=True),
-                )
-        lines = account(scorer, scored)
-        (work / "summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    """Scores, ranked lists and rejected rows into a folder. Returns lines that account for every row."""
+    pq.write_table(scored.table, folder / "scores.parquet")
+    (folder / "lists").mkdir()
+    days = days_of(scored.matrix.cutoff, scorer.declaration.cohort.timezone)
+    for head in scorer.heads:
+        rows = scored.eligible[head.name]
+        write_list(
+            folder / "lists" / f"{file_name(head.name)}.csv",
+            scored.matrix.entity[rows],
+            [day for day, applies in zip(days, rows, strict=True) if applies],
+            head.type,
+            head.classes,
+            scored.raw[head.name][rows],
+            scored.probability[head.name][rows],
+            scored.decision[head.name][rows],
+            scorer.list_size,
+        )
+    write_rejected(scored.tables, folder / "rejected")
+    lines = account(scorer, scored)
+    (folder / "summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
 
 
 def account(scorer: Scorer, scored: Scored) -> list[str]:
-    """Rows in = rows scored + rows outside the cohort + rows rejected with a reason."""
+    """Rows in = rows scored + rows outside the cohort + rows rejected with a reason; then what to know."""
+    zone = scorer.declaration.cohort.timezone
     entity = scored.tables[scorer.declaration.dataset.entity]
     outside = entity.rows_kept - len(scored.matrix)
-    at = f" at {scored.cutoffs[0]:%Y-%m-%d %H:%M}" if scored.cutoffs else ""
+    at = f" at {day_of(scored.cutoffs[0], zone)}" if scored.cutoffs else ""
     lines = [f"{entity.rows_read:,} rows of {entity.name}: {len(scored.matrix):,} scored{at}, {outside:,} not in the cohort, "
              f"{entity.rows_rejected:,} rejected"]  # fmt: skip
+    for name, applies in scored.eligible.items():
+        if not applies.all():
+            lines.append(f"{name}: applies to {applies.sum():,} of the scored rows")
     for table in scored.tables.loaded.values():
         lines += [
             f"rejected from {table.name}: {reason}: {count:,} rows" for reason, count in table.reasons.items()
         ]
+        if table.ignored:
+            lines.append(f"in {table.origin}, not used: {', '.join(table.ignored)}")
     lines += [
         f"{name}: {count:,} rows hold a level never seen in training"
         for name, count in scored.unseen.items()
         if count
     ]
+    ends = [data_end(table, zone) for table in scored.tables.loaded.values() if table.spec.clock]
+    end = max((end for end in ends if end), default=None)
+    for cutoff in scored.cutoffs:
+        if end and cutoff > end + timedelta(days=1):
+            lines.append(
+                f"the cutoff lies {(cutoff - end).days:,} days after the last row; what happened since is not known"
+            )
     return lines

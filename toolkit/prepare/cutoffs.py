@@ -1,0 +1,200 @@
+"""When a cutoff is: from a list or a step, in the cohort's time zone, within what the tables cover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from toolkit.config.measures import Cohort, Every
+from toolkit.config.time import Span, step, to_local, to_utc
+from toolkit.data.tables import KNOWN, Loaded, Tables
+from toolkit.errors import ConfigError, DataError
+from toolkit.prepare.frame import clock_types
+
+Horizons = Mapping[str, tuple[Span, set[str]]]  # target → (horizon, tables that it is measured in)
+MOST = 10_000  # cutoffs
+FAR = datetime(9999, 1, 1)  # open ends such as 9999-12-31 lie too near the end of calendars to be moved
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Cutoffs as instants in UTC; none: tables without a clock."""
+
+    cutoffs: tuple[datetime, ...]
+
+
+def moments(cohort: Cohort, tables: Tables, horizons: Horizons) -> Moments:
+    """The cohort's cutoffs, in order. Raises if a target's horizon is not covered by the tables that it reads."""
+    if cohort.cutoffs is None:
+        for name in horizons:
+            raise ConfigError(
+                f"target `{name}` has a horizon, but the cohort has no cutoffs that it could follow",
+                where="cohort.cutoffs",
+                fix="declare the cutoffs, for example `cutoffs: {every: 1 year}`",
+            )
+        return Moments(())
+    dated = [table for table in tables.loaded.values() if table.spec.clock and table.last]
+    if not dated:
+        raise ConfigError(
+            "the cohort has cutoffs, but no table has a clock",
+            where="cohort.cutoffs",
+            fix="declare a table's `clock`, or leave `cohort.cutoffs` empty (null)",
+        )
+    zone = cohort.timezone
+    first = min(_utc(table.first, table, zone) for table in dated if table.first)
+    ends = {name: _end(used, tables, zone) for name, (_, used) in horizons.items()}
+    if isinstance(cohort.cutoffs, Every):
+        last = max(_utc(table.last, table, zone) for table in dated if table.last)
+        cutoffs = _steps(cohort.cutoffs, zone, first, last, horizons, ends)
+    else:
+        days = [parse_day(text, f"cohort.cutoffs.{index}", True) for index, text in enumerate(cohort.cutoffs)]
+        cutoffs = sorted({to_utc(day, zone) for day in days})
+        if not cutoffs:
+            raise ConfigError(
+                "the cohort has an empty list of cutoffs",
+                where="cohort.cutoffs",
+                fix="write at least one day, for example [2024-01-01], or null for tables without a clock",
+            )
+    for cutoff in cutoffs:
+        if cutoff < first:
+            raise DataError(
+                f"at the cutoff {day_of(cutoff, zone)} nothing was known yet: the first row is of {day_of(first, zone)}",
+                where="cohort.cutoffs",
+                fix="choose later cutoffs",
+            )
+    for name, (horizon, used) in horizons.items():
+        _covered(name, horizon, used, cutoffs[-1], ends[name], zone)
+    return Moments(tuple(cutoffs))
+
+
+def parse_day(text: str, where: str, offset: bool = False) -> datetime:
+    """A day, or a day and a time, as YAML writes it; `offset`: may it say its own offset from UTC?"""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"`{text}` is not a day", where=where, fix="write it as 2024-01-31") from None
+    if found.tzinfo and not offset:
+        raise ConfigError(
+            f"`{text}` has an offset; days here are in the cohort's `timezone`",
+            where=where,
+            fix="write it as 2024-01-31",
+        )
+    return found
+
+
+def day_of(moment: datetime, zone: str) -> str:
+    """An instant as the zone's calendar shows it, with the time unless it is midnight."""
+    local = to_local(moment, zone)
+    return f"{local:%Y-%m-%d}" if local.time() == datetime.min.time() else f"{local:%Y-%m-%d %H:%M}"
+
+
+def data_end(table: Loaded, zone: str) -> datetime | None:
+    """The instant up to which a table is complete: as declared, otherwise its last row.
+
+    Rows known before they happen say nothing about the time after the last one became known.
+    """
+    last = _utc(table.last, table, zone) if table.last else None
+    if last and table.spec.event_time:
+        known = pc.max(pq.read_table(table.path, columns=[KNOWN])[KNOWN]).as_py()
+        last = min(last, to_utc(min(known, FAR), zone) if clock_types(table)[0] == "date" else known)
+    if table.spec.observed_until:
+        declared = parse_day(table.spec.observed_until, f"dataset.tables.{table.name}.observed_until")
+        end = to_utc(declared + timedelta(days=1), zone)  # the day itself is observed
+        return max(end, last) if last else end
+    return last
+
+
+def _utc(moment: datetime, table: Loaded, zone: str) -> datetime:
+    moment = min(moment, FAR)
+    return to_utc(moment, zone) if clock_types(table)[1] == "date" else moment
+
+
+def _end(used: set[str], tables: Tables, zone: str) -> datetime | None:
+    """The end of the data that a target is measured in: the latest of its tables' ends."""
+    ends = [data_end(tables[name], zone) for name in used if tables[name].spec.clock]
+    return max((end for end in ends if end), default=None)
+
+
+def _slack(horizon: Span) -> timedelta:
+    """The last row of a complete table lies somewhat before its end: a day, or a twentieth of the horizon."""
+    return timedelta(days=max(1.0, horizon.days / 20))
+
+
+def _fits(horizon: Span, cutoff: datetime, end: datetime, zone: str) -> bool:
+    return horizon.after(cutoff, zone) - _slack(horizon) <= end
+
+
+def _covered(
+    name: str, horizon: Span, used: set[str], cutoff: datetime, end: datetime | None, zone: str
+) -> None:
+    tables = ", ".join(f"`{table}`" for table in sorted(used))
+    if end is None or cutoff >= end:
+        raise DataError(
+            f"the cutoff {day_of(cutoff, zone)} lies beyond the data: {tables} ends on {day_of(end, zone)}"
+            if end
+            else f"the table {tables} that target `{name}` is measured in has no rows",
+            where="cohort.cutoffs",
+            fix="choose an earlier cutoff",
+        )
+    if not _fits(horizon, cutoff, end, zone):
+        raise DataError(
+            f"target `{name}`: the horizon of {horizon} after {day_of(cutoff, zone)} ends on "
+            f"{day_of(horizon.after(cutoff, zone), zone)}, but {tables} ends on {day_of(end, zone)}",
+            where=f"target.{name}.horizon",
+            why="what has not been observed yet would be counted as not happening",
+            fix="choose an earlier cutoff or a shorter horizon; if the table is complete and merely silent, "
+            "say so with `observed_until`",
+        )
+
+
+def _steps(
+    every: Every,
+    zone: str,
+    first: datetime,
+    last: datetime,
+    horizons: Horizons,
+    ends: Mapping[str, datetime | None],
+) -> list[datetime]:
+    """Calendar steps in the zone, from the first day with data before it to the last full horizon."""
+    walk = step(every.every)
+    start = (
+        parse_day(every.start, "cohort.cutoffs.start")
+        if every.start
+        else _first_start(to_local(first, zone), walk.span.unit)
+    )
+    limits = [(horizon, end) for name, (horizon, _) in horizons.items() if (end := ends[name])]
+    until = min((end for _, end in limits), default=last)
+    stop = parse_day(every.end, "cohort.cutoffs.end") if every.end else to_local(until, zone)
+    found = [to_utc(moment, zone) for moment in islice(walk.moments(start, stop), MOST + 1)]
+    if not every.end:
+        found = [m for m in found if all(m < end and _fits(h, m, end, zone) for h, end in limits)]
+    if len(found) > MOST:
+        raise ConfigError(
+            f"every {every.every} from {start:%Y-%m-%d} to {stop:%Y-%m-%d} is more than {MOST:,} cutoffs",
+            where="cohort.cutoffs",
+            fix="a longer step, or `start` and `end`",
+        )
+    if not found:
+        raise DataError(
+            f"no cutoff fits: every {every.every} from {start:%Y-%m-%d} to {stop:%Y-%m-%d}",
+            where="cohort.cutoffs",
+            fix="a shorter step or horizon, or an earlier start",
+        )
+    return found
+
+
+def _first_start(first: datetime, unit: str) -> datetime:
+    """The first midnight after `first` at which a year, month or day begins."""
+    day = datetime(first.year, first.month, first.day)
+    if day < first:
+        day += timedelta(days=1)
+    if unit == "month" and day.day > 1:
+        return datetime(day.year + day.month // 12, day.month % 12 + 1, 1)
+    if unit == "year" and (day.month, day.day) != (1, 1):
+        return datetime(day.year + 1, 1, 1)
+    return day

@@ -1,0 +1,85 @@
+"""What one split gave: the candidates (a model on a target), their scores, and which of them were chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from toolkit.models.encode import Encoder
+from toolkit.models.interface import Fitted, Task
+from toolkit.prepare.audit import Finding
+from toolkit.prepare.targets import LabelState
+from toolkit.training.calibration import Calibrator
+from toolkit.training.split import Assignment
+from toolkit.training.threshold import Threshold
+
+HEADLINE = {"binary": "roc_auc", "multiclass": "macro_auc", "regression": "r2"}
+
+
+@dataclass
+class Candidate:
+    """One model on one target: how it was fitted, and how it did.
+
+    validation, test: metric → value; intervals: metric → (low, high) on the test; margin: its headline
+    metric minus the rule's, with the interval of the paired difference.
+    """
+
+    model: str
+    target: str
+    seconds: float
+    notes: list[str]
+    calibrator: Calibrator
+    threshold: Threshold | None
+    validation: dict[str, float]
+    test: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
+    margin: tuple[float, float, float] | None = None
+    chosen: bool = False
+    groups: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Scores:
+    """Of one model on one target, for validation then test rows: raw score, probability, decision."""
+
+    score: np.ndarray
+    probability: np.ndarray
+    decision: np.ndarray
+
+    def part(self, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Score, probability and decision of some of the rows, in the order that metrics take them."""
+        return self.score[rows], self.probability[rows], self.decision[rows]
+
+
+@dataclass
+class Outcome:
+    """Everything one split gave.
+
+    rows: positions of validation and test rows in the matrix, in that order; y: their labels
+    [rows, targets], those of test rows NaN until the door has opened.
+    """
+
+    assignment: Assignment
+    tasks: list[Task]
+    states: dict[str, LabelState]
+    encoder: Encoder
+    rows: np.ndarray
+    n_valid: int
+    y: np.ndarray
+    base_rates: dict[str, dict[str, Any]]
+    unseen: dict[str, int]
+    findings: list[Finding] = field(default_factory=list)
+    fitted: dict[str, Fitted] = field(default_factory=dict)
+    candidates: list[Candidate] = field(default_factory=list)
+    scores: dict[tuple[str, str], Scores] = field(default_factory=dict)
+    coherence: dict[str, float] = field(default_factory=dict)
+    test_reads: int = 0
+
+    def of(self, target: str) -> list[Candidate]:
+        return [candidate for candidate in self.candidates if candidate.target == target]
+
+    def chosen(self, target: str) -> Candidate:
+        return next(candidate for candidate in self.of(target) if candidate.chosen)
