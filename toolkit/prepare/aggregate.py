@@ -28,6 +28,7 @@ NUMBERS = {"sum", "mean", "std", "min", "max", "slope", "acceleration"}
 ORDERED = {"days", "days_since_last", "days_since_first", "first", "last", "slope", "share_of_periods",
            "acceleration", *GAPS}  # fmt: skip
 GAP = "@gap"
+NAN = exp.cast(exp.Literal.string("nan"), "DOUBLE")
 UNIT_CLASS = {"hour": "hours", "day": "days", "week": "days", "month": "months", "year": "months"}
 UNITS = {"hour": 1, "day": 1, "week": 7, "month": 1, "year": 12}
 
@@ -269,7 +270,8 @@ def _value(item: Item, look: Look) -> exp.Expression:
             return sql.days_between(when(exp.Min(this=time)), exp.AnyValue(this=look.at))
         case "slope":  # least squares, units of the column per year
             years = exp.Div(this=exp.paren(sql.days_between(look.at, time)), expression=sql.literal(365.25))
-            return when(sql.call("regr_slope", number, years))
+            slope = when(sql.call("regr_slope", number, years))
+            return exp.Nullif(this=slope, expression=NAN.copy())  # all at one moment: no slope
         case "share_of_periods":
             return _share_of_periods(item, look, lambda inside: some(when(count(), inside)))
         case "share":

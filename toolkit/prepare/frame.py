@@ -79,9 +79,25 @@ def horizon_end(frame: Frame, horizon: Span) -> exp.Expression:
 def _moved(
     moment: exp.Expression, length: Span, zone: str, way: type[exp.Add] | type[exp.Sub]
 ) -> exp.Expression:
-    if length.unit == "hour":
-        return way(this=moment, expression=sql.interval(length))
-    return utc(way(this=wall_clock(moment, zone), expression=sql.interval(length)), zone)
+    local = length.unit != "hour"
+    if local:
+        moment = wall_clock(moment, zone)
+    for part in _parts(length):
+        moment = way(this=moment, expression=sql.interval(part))
+    return utc(moment, zone) if local else moment
+
+
+def _parts(length: Span) -> list[Span]:
+    """A span as the intervals to move by, one after another.
+
+    The engine holds intervals of 30 days and of 1 month for equal, and of two expressions that differ
+    in nothing else it computes one (its common_subexpressions optimizer). So a whole number of 30 days
+    is moved by in two parts, which equal no number of months.
+    """
+    per_month = {"hour": 720, "day": 30, "week": 30}.get(length.unit)
+    if per_month is None or length.count % per_month:
+        return [length]
+    return [Span(length.count - 1, length.unit), Span(1, length.unit)]
 
 
 def as_clock(moment: datetime, clock: str, zone: str) -> datetime:

@@ -64,9 +64,9 @@ def run_split(
 
     progress("encoding", 0.0)
     encoder = fit_encoder(matrix, train_rows)
-    train = Batch(_encoded(encoder, matrix, train_rows)[0], y[train_rows])
+    train = Batch(encoded(encoder, matrix, train_rows)[0], y[train_rows])
     rows, n = np.concatenate([valid_rows, test_rows]), len(valid_rows)
-    X_eval, unseen = _encoded(encoder, matrix, rows)
+    X_eval, unseen = encoded(encoder, matrix, rows)
     valid = Batch(X_eval[:n], y[valid_rows])
     outcome = Outcome(assignment, tasks, states, encoder, rows, n, y[rows], {}, unseen)
     if audited:
@@ -75,7 +75,7 @@ def run_split(
             config, compiled, matrix, outcome, train, valid, X_eval[n:], train_rows
         )
 
-    configs = {name: models.get(name).config(kind=name) for name in BASELINES} | config.model
+    configs = with_baselines(config)
     data = {
         "matrix": fingerprint,
         "encoder": encoder.to_dict(),
@@ -169,7 +169,7 @@ def fit_encoder(matrix: Matrix, train_rows: np.ndarray) -> Encoder:
     return Encoder.fit(matrix.columns, columns, train_rows)
 
 
-def _encoded(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
+def encoded(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
     """X float32 [rows, features] of some rows, and how many of them hold a level unseen in training.
 
     Parts are encoded one by one, so that X never exists twice: 1,000,000 rows of 80 features are 0.3 GB.
@@ -196,6 +196,11 @@ def look_for_leaks(
 
 
 # --- models -----------------------------------------------------------------------------------------
+
+
+def with_baselines(config: Config) -> dict[str, Any]:
+    """The configurations of all models to fit: naive baseline, best single rule, and those declared."""
+    return {name: models.get(name).config(kind=name) for name in BASELINES} | config.model
 
 
 def fit(

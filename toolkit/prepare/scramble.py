@@ -1,0 +1,104 @@
+"""Making nonsense of what must not matter: rows known after a cutoff, and rows held out of training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from toolkit.data.cache import digest, file_digest
+from toolkit.data.engine import Engine
+from toolkit.data.tables import KNOWN, Tables
+from toolkit.prepare.frame import as_clock, clock_types
+from toolkit.prepare.matrix import Matrix
+
+NEW_LEVEL = "a level that training rows do not have"
+
+
+def scramble_after(
+    tables: Tables, engine: Engine, cutoff: datetime, zone: str, seed: int, folder: Path
+) -> tuple[Tables, dict[str, int]]:
+    """Tables whose rows known by the cutoff are as they were and whose later rows are nonsense, as views.
+
+    cutoff: naive UTC; zone: the cohort's, in which clocks that are dates are compared. Returns the
+    tables with the number of rows scrambled in each. Of the later rows 30 % are dropped and some
+    doubled; they stay later (`@known` is dealt among them), and all else, keys and times of events
+    included, is dealt anew, column by column.
+    """
+    rng = np.random.default_rng(seed)
+    loaded, touched = {}, {}
+    for name, table in tables.loaded.items():
+        if not table.spec.clock:
+            loaded[name] = table
+            continue
+        rows = pq.read_table(table.path)
+        moment = pa.scalar(as_clock(cutoff, clock_types(table)[0], zone), pa.timestamp("us"))
+        late = pc.fill_null(pc.greater(pc.cast(rows[KNOWN], moment.type), moment), False)
+        later = rows.filter(late)
+        touched[name] = later.num_rows
+        kept = np.flatnonzero(rng.random(later.num_rows) < 0.7)
+        chosen = np.concatenate([kept, rng.permutation(kept)[: len(kept) // 2]])
+        columns = {field.name: _dealt(later[field.name], chosen, rng) for field in rows.schema}
+        path = folder / f"{digest(name)[:12]}.parquet"
+        pq.write_table(
+            pa.concat_tables([rows.filter(pc.invert(late)), pa.table(columns, schema=rows.schema)]), path
+        )
+        engine.view(name, path)
+        loaded[name] = replace(table, path=path, fingerprint=file_digest(path))
+    return Tables(tables.dataset, loaded), touched
+
+
+def _dealt(column: pa.ChunkedArray, rows: np.ndarray, rng: np.random.Generator) -> pa.ChunkedArray:
+    """A column's values at some rows in another order; numbers are also stretched."""
+    dealt = column.take(pa.array(rng.permutation(rows), pa.int64()))
+    if pa.types.is_floating(column.type):
+        dealt = pc.multiply(pc.add(dealt, 1.0), pa.array(rng.uniform(0.1, 10.0, len(rows))))
+    return pc.cast(dealt, column.type)
+
+
+def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) -> Matrix:
+    """The matrix with features and outcomes of some rows (a mask) dealt anew among them.
+
+    Numbers are also stretched, and half of the rows get a level that no other row has.
+    """
+    at = np.flatnonzero(rows)
+    columns: dict[str, Any] = {}
+    for name, column in matrix.columns.items():
+        if isinstance(column, pd.Categorical):
+            changed = column.add_categories([NEW_LEVEL])
+            codes = changed.codes.astype(np.int32)
+            codes[at] = rng.permutation(codes[at])
+            codes[at[: len(at) // 2]] = len(changed.categories) - 1
+            columns[name] = pd.Categorical.from_codes(codes, categories=changed.categories)
+        else:
+            changed = column.copy()
+            stretch = rng.uniform(-3, 3, len(at)).astype(np.float32)
+            changed[at] = rng.permutation(changed[at]) * stretch + np.float32(1)
+            columns[name] = changed
+    values = {}
+    for name, raw in matrix.values.items():
+        changed = raw.copy()
+        changed[at] = rng.permutation(changed[at])
+        if changed.dtype != object:
+            changed[at] = changed[at] * rng.uniform(0, 5, len(at))
+        values[name] = changed
+    return replace(matrix, columns=columns, values=values)
+
+
+def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:
+    """The matrix of some of its rows (positions)."""
+    return replace(
+        matrix,
+        entity=matrix.entity[rows],
+        cutoff=matrix.cutoff[rows],
+        columns={name: column[rows] for name, column in matrix.columns.items()},
+        values={name: values[rows] for name, values in matrix.values.items()},
+        eligible={name: mask[rows] for name, mask in matrix.eligible.items()},
+    )
