@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from dateutil.relativedelta import relativedelta
-
-from worlds import SPANS, TABLES, World, shifted, to_utc, to_wall
+from worlds import RELATIONS, SPANS, TABLES, World, shifted, to_utc, to_wall
 
 Row = dict[str, Any]
 Test = Callable[[Row], bool | None]
@@ -27,7 +27,7 @@ def span(text: str) -> relativedelta:
     return SPANS[text][1]
 
 
-@dataclass
+@dataclass(eq=False)
 class Oracle:
     """Answers for one world."""
 
@@ -72,8 +72,10 @@ class Oracle:
         wall = to_wall(moment, self.world.zone) if kind == "date" else moment
         return (wall - datetime(1970, 1, 1)).total_seconds()
 
-    def before(self, moment: datetime, text: str) -> datetime:
-        return shifted(moment, -span(text), self.world.zone)
+    @cache  # noqa: B019
+    def before(self, moment: datetime, text: str, times: int = 1) -> datetime:
+        """`times` spans before a moment."""
+        return shifted(moment, -times * span(text), self.world.zone)
 
     def after(self, moment: datetime, text: str) -> datetime:
         return shifted(moment, span(text), self.world.zone)
@@ -146,11 +148,7 @@ class Oracle:
         if agg == "share_of_periods":
             count, begin, hits = 0, at, 0
             while True:
-                lower = shifted(
-                    at,
-                    -relativedelta(**{k: v * (count + 1) for k, v in _parts(span(period)).items()}),
-                    self.world.zone,
-                )  # type: ignore[arg-type]
+                lower = self.before(at, period, count + 1)  # type: ignore[arg-type]
                 if lower < self.before(at, window):
                     return hits / count
                 hits += any(lower < r["time"] <= begin for r in rows)
@@ -242,10 +240,12 @@ class Oracle:
             default=None,
         )
 
+    @cache  # noqa: B019
     def neighbours(
-        self, relation: dict[str, Any], entity: str, cutoff: datetime, types: list[str] | None = None
+        self, name: str, entity: str, cutoff: datetime, types: tuple[str, ...] | None = None
     ) -> list[tuple[str, float]]:
         """(neighbour, weight), once for each edge known at the cutoff."""
+        relation = RELATIONS[name]
         found = []
         a, b = relation["ends"]
         for row in self.by_entity[relation["table"]][""]:
@@ -281,10 +281,6 @@ class Oracle:
             return max((v * w for v, w in present), default=None)
         total = math.fsum(w for _, w in present)
         return math.fsum(v * w for v, w in present) / total if total else None
-
-
-def _parts(length: relativedelta) -> dict[str, int]:
-    return {k: v for k in ("years", "months", "days", "hours") if (v := getattr(length, k))}
 
 
 def _slope(points: list[tuple[Fraction, Fraction]]) -> float | None:

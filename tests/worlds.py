@@ -213,6 +213,7 @@ class Made:
     cache: Cache
     declaration: Declaration
     compiled: Compiled
+    found: dict[str, dict[int, Any]] = field(default_factory=dict)
 
     def cohort(self) -> list[dict[str, Any]]:
         return self.arrow(exp.select("*").from_(exp.Table(this=exp.to_identifier("@cohort", quoted=True))))
@@ -224,13 +225,14 @@ class Made:
         """`@row` → column → value as the engine gives it, in full precision."""
         for name, step in query.steps:
             self.engine.keep(name, step)
-        found = {row.pop("@row"): row for row in self.arrow(query.tree)}
-        return found
+        return {row.pop("@row"): row for row in self.arrow(query.tree)}
 
     def features(self) -> dict[str, dict[int, Any]]:
-        """Feature → `@row` → value, filled."""
+        """Feature → `@row` → value, filled; asked for once."""
+        if self.found:
+            return self.found
         rows = [row["@row"] for row in self.cohort()]
-        found: dict[str, dict[int, Any]] = {}
+        found = self.found
         for part in self.compiled.sets:
             values = self.values(part.query)
             for feature in part.features:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from toolkit import __version__, bundle
 from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
@@ -112,7 +112,7 @@ def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) ->
 def read(folder: Path) -> Scorer:
     """Verify and read a bundle. Raises BundleError naming what is wrong."""
     found = bundle.read(folder)
-    recipe, heads = found.json("recipe.json"), found.json("heads.json")
+    recipe, heads, encoder = (found.json(f"{name}.json") for name in ("recipe", "heads", "encoder"))
     try:
         if recipe["format"] != FORMAT:
             raise BundleError(
@@ -120,24 +120,41 @@ def read(folder: Path) -> Scorer:
                 where=str(folder),
                 fix="use the toolkit version that wrote it",
             )
-        declaration = Declaration(
-            Dataset.model_validate(recipe["dataset"]), Cohort.model_validate(recipe["cohort"]),
-            TypeAdapter(dict[str, Target]).validate_python(recipe["target"]),
-            TypeAdapter(dict[str, FeatureSet]).validate_python(recipe["features"]),
-        )  # fmt: skip
-        parsed = tuple(
-            Head(h["name"], h["type"], tuple(h["classes"]), h["model"], int(h["position"]), Calibrator.from_dict(h["calibrator"]),
-                 Threshold.from_dict(h["threshold"]) if h["threshold"] else None)
-            for h in heads
-        )  # fmt: skip
-    except (KeyError, TypeError, ValidationError) as error:
+        scorer = _parsed(recipe, heads, encoder)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
-            "the bundle's declaration cannot be understood", where=str(folder), why=str(error)
+            "the bundle's declaration cannot be understood",
+            where=str(folder),
+            why=f"{type(error).__name__}: {error}"[:300],
+            fix="score with the toolkit version that wrote it (manifest.json), or run the recipe again",
         ) from error
-    models = {head.model: None for head in parsed}
-    return Scorer(
-        recipe["name"] or "bundle", declaration, Encoder.from_dict(found.json("encoder.json")), parsed,
-        {name: store.load(found.path(f"models/{name}")) for name in models},
-        frozenset((table, column) for table, column in recipe["labels"]), tuple(tuple(chain) for chain in recipe["coherent"]),
-        tuple(recipe["feature_names"]), int(recipe["list_size"]),
+    models = {
+        name: store.load(found.path(f"models/{name}")) for name in {h.model: None for h in scorer.heads}
+    }
+    return replace(scorer, models=models)
+
+
+def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[str, Any]) -> Scorer:
+    """What the JSON files say; the models are not loaded yet."""
+    declaration = Declaration(
+        Dataset.model_validate(recipe["dataset"]),
+        Cohort.model_validate(recipe["cohort"]),
+        TypeAdapter(dict[str, Target]).validate_python(recipe["target"]),
+        TypeAdapter(dict[str, FeatureSet]).validate_python(recipe["features"]),
+    )
+    parsed = tuple(
+        Head(h["name"], h["type"], tuple(h["classes"]), h["model"], int(h["position"]), Calibrator.from_dict(h["calibrator"]),
+             Threshold.from_dict(h["threshold"]) if h["threshold"] else None)
+        for h in heads
     )  # fmt: skip
+    return Scorer(
+        name=recipe["name"] or "bundle",
+        declaration=declaration,
+        encoder=Encoder.from_dict(encoder),
+        heads=parsed,
+        models={},
+        labels=frozenset((table, column) for table, column in recipe["labels"]),
+        coherent=tuple(tuple(chain) for chain in recipe["coherent"]),
+        features=tuple(recipe["feature_names"]),
+        list_size=int(recipe["list_size"]),
+    )

@@ -7,9 +7,9 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -34,14 +34,14 @@ def aside(final: Path) -> Iterator[Aside]:
     A block that raises leaves nothing; a process that is killed leaves `.unfinished-…`. Neither touches
     what lies at `final`. Raises ConfigError if that is not empty.
     """
-    empty = final.is_dir() and not any(final.iterdir())  # Hydra makes it before the work begins
-    if final.exists() and not empty:
+    if _taken(final):
         raise ConfigError(
             f"`{final}` is already there, and not an empty folder",
             where="the folder to write",
             why="what an earlier run wrote is never overwritten",
             fix="choose another folder, or remove it",
         )
+    _drop_if_empty(final)
     place = Aside(final.parent / f".unfinished-{final.name}-{uuid4().hex[:8]}", final)
     place.path.mkdir(parents=True)
     try:
@@ -49,20 +49,39 @@ def aside(final: Path) -> Iterator[Aside]:
         _publish(place)
     except BaseException:
         shutil.rmtree(place.path, ignore_errors=True)
+        _drop_if_empty(final.parent)
         raise
+
+
+def free(wanted: Path) -> Path:
+    """`wanted`, or the next name with a number if something lies there already."""
+    numbered = (wanted.with_name(f"{wanted.name}-{number}") for number in count(2))
+    return next(path for path in chain([wanted], numbered) if not _taken(path))
+
+
+def _taken(path: Path) -> bool:
+    empty = path.is_dir() and not any(path.iterdir())  # Hydra makes the folder before the work begins
+    return path.exists() and not empty
+
+
+def _drop_if_empty(folder: Path) -> None:
+    here = Path.cwd()
+    if folder.resolve() not in (here, *here.parents):
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _publish(place: Aside) -> None:
     """Rename to the final name, or to the next free one if another run has taken it meanwhile."""
     wanted = place.final
-    for number in count(2):
+    while True:
+        place.final = free(wanted)
         try:
             place.path.rename(place.final)  # replaces an empty folder, never one that holds something
             return
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-            place.final = wanted.with_name(f"{wanted.name}-{number}")
 
 
 def write_json(path: Path, value: Any) -> None:

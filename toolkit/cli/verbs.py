@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from toolkit.config.check import looks_secret, validate
 from toolkit.config.compose import Composed
 from toolkit.config.schema import Config
 from toolkit.errors import ConfigError, did_you_mean, nearest
-from toolkit.runfolder import aside
+from toolkit.runfolder import aside, free
 
 WIDE = 140  # where output is not a terminal, lines are as long as they need
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
@@ -99,18 +100,16 @@ def masked(composed: Composed) -> dict[str, Any]:
     return walk(composed.plain, ())
 
 
-def masked_overrides(composed: Composed) -> list[str]:
-    """The command line as typed, without secrets."""
-    hidden = sorted(secrets(composed).values(), key=len, reverse=True)
-    words = []
-    for word in composed.overrides:
-        key, sign, value = word.partition("=")
-        if looks_secret((key,), value.strip("\"'")):
-            value = value if _exists(value) else MASK
+def without_secrets(composed: Composed) -> Callable[[str], str]:
+    """What replaces, in a text such as an override, every secret of the configuration by a mask."""
+    hidden = sorted(set(secrets(composed).values()), key=len, reverse=True)
+
+    def scrub(text: str) -> str:
         for secret in hidden:
-            value = value.replace(secret, MASK)
-        words.append(key + sign + value)
-    return words
+            text = text.replace(secret, MASK)
+        return text
+
+    return scrub
 
 
 def run(composed: Composed) -> int:
@@ -119,14 +118,22 @@ def run(composed: Composed) -> int:
     from toolkit.report import summary
 
     config = typed(composed)
-    kept = masked(composed), masked_overrides(composed)
+    overrides = [without_secrets(composed)(word) for word in composed.overrides]
     with Ticker(config.quiet) as ticker:
-        done = runner.run(config, composed.folder, kept[0], ticker, kept[1])
+        done = runner.run(config, _folder(composed), masked(composed), ticker, overrides)
     if config.quiet:
         OUT.print(Text(str(done.folder)), soft_wrap=True)
     else:
         summary.screen(done.outcome, done.facts, done.folder, OUT)
     return 0
+
+
+def _folder(composed: Composed) -> Path:
+    """The run's folder: as the command line names it, otherwise the next free one of this second."""
+    from hydra.core.hydra_config import HydraConfig
+
+    named = any(word.startswith(("hydra.run.", "hydra.sweep.")) for word in HydraConfig.get().overrides.hydra)
+    return composed.folder if named else free(composed.folder)
 
 
 def plan(composed: Composed) -> int:
@@ -158,6 +165,7 @@ def check(composed: Composed) -> int:
 def show(composed: Composed) -> int:
     """The resolved configuration, each line with where it came from; secrets masked."""
     typed(composed)  # what is wrong is told first
+    scrub = without_secrets(composed)
 
     def walk(value: Any, path: tuple[str, ...], indent: int) -> None:
         pad = "  " * indent
@@ -172,7 +180,7 @@ def show(composed: Composed) -> int:
                 .strip()
                 .removesuffix("\n...")
             )
-            print(f"{pad}{key}: {text}".ljust(60) + f"  # {composed.provenance.where(here)}")
+            print(f"{pad}{key}: {text}".ljust(60) + f"  # {scrub(str(composed.provenance.where(here)))}")
 
     walk(masked(composed), (), 0)
     return 0
@@ -242,13 +250,18 @@ def score(arguments: list[str]) -> int:
     from toolkit import bundling
     from toolkit.config.schema import Engine
     from toolkit.data.cache import Cache
+    from toolkit.report.lists import file_name
     from toolkit.scoring import batch
 
     folder = _bundle_of(Path(given["run"]))
     scorer = bundling.read(folder)
-    source, root = _scoring_source(folder, given)
+    source, root = _scoring_source(Path(given["run"], "config.yaml"), given)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    output = Path(given.get("output") or Path("outputs/scores") / scorer.name / stamp)
+    output = (
+        Path(given["output"])
+        if "output" in given
+        else free(Path("outputs/scores", file_name(scorer.name), stamp))
+    )
     with Ticker(False) as ticker, aside(output) as place:
         Path(root).mkdir(parents=True, exist_ok=True)
         scored = batch.score(scorer, source, given.get("cutoff"), Cache(Path(root)), Engine(), ticker)
@@ -276,34 +289,35 @@ def _bundle_of(given: Path) -> Path:
     )
 
 
-def _scoring_source(bundle: Path, given: dict[str, str]) -> tuple[Any, str]:
-    """Where the tables to score come from: `input=`, otherwise where the run found its own."""
+def _scoring_source(config: Path, given: dict[str, str]) -> tuple[Any, str]:
+    """Where the tables to score come from: `input=`, otherwise where the run found its own (`config`)."""
     from pydantic import TypeAdapter, ValidationError
 
     from toolkit.config.tables import FolderSource, Source
 
-    path = bundle.parent / "config.yaml"
     recorded: dict[str, Any] = {}
-    if bundle.name == "bundle" and path.is_file():
+    if config.is_file():
         try:
-            recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+            recorded = yaml.safe_load(config.read_text(encoding="utf-8"))
             before = TypeAdapter(Source).validate_python(recorded["source"])
         except (yaml.YAMLError, UnicodeDecodeError, ValidationError, TypeError, KeyError) as error:
             raise ConfigError(
-                "the run's configuration cannot be read", where=str(path), why=str(error).split("\n")[0],
+                "the run's configuration cannot be read",
+                where=str(config),
+                why=str(error).split("\n")[0],
                 fix="give the bundle's own folder, run=<run>/bundle, and input=<folder with the tables>",
-            ) from None  # fmt: skip
+            ) from None
     cache = given.get("cache") or recorded.get("cache", "outputs/.cache")
     if "input" in given:
         options = {"csv": before.csv} if recorded and isinstance(before, FolderSource) else {}
         return FolderSource(kind="folder", path=given["input"], **options), cache
     if not recorded or MASK in str(recorded["source"]):
-        what = (
-            "the run's source holds a secret, which was not kept"
-            if recorded
-            else "a bundle alone does not say where the tables are"
+        secret = "the run's source holds a secret, which was not kept"
+        raise ConfigError(
+            secret if recorded else "a bundle alone does not say where the tables are",
+            where="command line",
+            fix="input=<folder with the tables>",
         )
-        raise ConfigError(what, where="command line", fix="input=<folder with the tables>")
     return before, cache
 
 

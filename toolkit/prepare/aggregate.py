@@ -238,15 +238,14 @@ def _value(item: Item, look: Look) -> exp.Expression:
         return exp.cast(exp.paren(exp.GT(this=node, expression=sql.literal(0))), "INT")
 
     value = col(item.column, "t") if item.column else exp.null()
-    text = bool(item.column) and look.table.columns[item.column].type == "text"  # type: ignore[index]
-    number = value if text else exp.cast(value, "DOUBLE")
+    number = _number(value, item.column, look.table)
     match item.agg:
         case "count":
             return when(count())
         case "exists":
             return some(when(count()))
         case "sum":
-            return filled_sum(when(exp.Sum(this=number)))
+            return _or_zero(when(exp.Sum(this=number)))
         case "mean":
             return when(exp.Avg(this=number))
         case "min":
@@ -281,9 +280,10 @@ def _value(item: Item, look: Look) -> exp.Expression:
             assert item.short is not None
             assert item.long is not None
             what = exp.Sum(this=number) if item.column else count()
-            short = filled_sum(when(what, after(item.short)))
+            short = _or_zero(when(what, after(item.short)))
             long = when(what.copy(), after(item.long))
-            return _ratio(_ratio(short, item.short.days), exp.paren(_ratio(long, item.long.days)))
+            longer = sql.literal(item.long.days / item.short.days)
+            return exp.Mul(this=exp.paren(_ratio(short, long)), expression=longer)
         case "gap_mean":
             return when(exp.Avg(this=col(GAP, "t")))
         case "gap_std":
@@ -301,17 +301,20 @@ def _value(item: Item, look: Look) -> exp.Expression:
     raise AssertionError(item.agg)
 
 
-def filled_sum(node: exp.Expression) -> exp.Expression:
+def _number(value: exp.Expression, column: str | None, table: Loaded) -> exp.Expression:
+    """A column's values as doubles; texts as they are."""
+    kind = table.columns[column].type if column else None
+    double = kind == "number" and column not in table.derived  # an expression may make decimals
+    return value if double or kind in ("text", None) else exp.cast(value, "DOUBLE")
+
+
+def _or_zero(node: exp.Expression) -> exp.Expression:
     return exp.Coalesce(this=node, expressions=[sql.literal(0)])
 
 
-def _ratio(above: exp.Expression, below: exp.Expression | float) -> exp.Expression:
-    """above / below, missing where below is zero."""
-    if isinstance(below, float):
-        return exp.Div(this=exp.cast(above, "DOUBLE"), expression=sql.literal(below))
-    return exp.Div(
-        this=exp.cast(above, "DOUBLE"), expression=exp.Nullif(this=below, expression=sql.literal(0))
-    )
+def _ratio(above: exp.Expression, below: exp.Expression) -> exp.Expression:
+    """above / below (the engine's / is a division of doubles), missing where below is zero."""
+    return exp.Div(this=above, expression=exp.Nullif(this=below, expression=sql.literal(0)))
 
 
 def _share_of_periods(

@@ -40,7 +40,7 @@ def single_columns(view: View) -> Iterator[Finding]:
         strength = np.nan_to_num(strength, nan=nothing)
         limit = max(SINGLE_R2, view.config.single_column_auc) if regression else view.config.single_column_auc
         floor = max(min(NOTABLE, limit), chance_of(task, y_valid[has_valid]))
-        for column in np.flatnonzero(strength >= floor):
+        for column in np.flatnonzero(strength >= floor).tolist():
             name, value = view.features[column].name, float(strength[column])
             others = _unrelated(view, table, codes_valid[has_valid], column, task)
             best = max((float(strength[i]) for i in others), default=nothing)

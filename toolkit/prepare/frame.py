@@ -100,6 +100,12 @@ def _parts(length: Span) -> list[Span]:
     return [Span(length.count - 1, length.unit), Span(1, length.unit)]
 
 
+def _in_smaller_units(length: Span) -> Span:
+    """1 year as 12 months and 1 week as 7 days, so that each moment is computed once."""
+    factor, unit = {"year": (12, "month"), "week": (7, "day")}.get(length.unit, (1, length.unit))
+    return Span(length.count * factor, unit)
+
+
 def as_clock(moment: datetime, clock: str, zone: str) -> datetime:
     """The same in Python: a naive UTC instant, to be compared with `@known` or `@time` of a clock's type."""
     return to_local(moment, zone) if clock == "date" else moment
@@ -150,6 +156,7 @@ class Look:
 
     def back(self, *lengths: Span) -> exp.Column:
         """Spans before `at`, one after another."""
+        lengths = tuple(_in_smaller_units(length) for length in lengths)
         name = f"@{' '.join(length.short for length in lengths)} back"
         return self._carried(name, instant(self.frame, self.frame.at, self.time_type, *lengths))
 

@@ -11,8 +11,9 @@ Three experiments, each comparing what came out before and after:
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,13 +25,13 @@ from sqlglot import exp
 
 from toolkit.config.schema import Config
 from toolkit.data import sql
-from toolkit.data.cache import Cache, digest, file_digest
+from toolkit.data.cache import Cache, digest
 from toolkit.data.engine import Engine
 from toolkit.data.sql import col
 from toolkit.data.tables import Tables
 from toolkit.errors import DataError
-from toolkit.models import store
-from toolkit.models.interface import Batch
+from toolkit.models.encode import Encoder
+from toolkit.models.interface import Batch, Fitted
 from toolkit.prepare import cohort as cohorts
 from toolkit.prepare import matrix as matrices
 from toolkit.prepare.cohort import COHORT
@@ -109,7 +110,8 @@ def future(
     if not moments:
         return [Proof("no cutoffs: nothing lies after one", True, True)]
     picked = sorted({moments[0], moments[len(moments) // 2], moments[-1]})[:MOMENTS]
-    proofs, moved = [], []
+    proofs: list[Proof] = []
+    moved: list[str] = []
     for number, cutoff in enumerate(picked):
         progress(f"scrambling what lies after {cutoff:%Y-%m-%d}", number / len(picked))
         with tempfile.TemporaryDirectory(prefix="toolkit-check-") as folder:
@@ -139,8 +141,7 @@ def _state_at(
     if count > ROWS:  # the same entities whatever else is in the cohort
         lot = exp.Mod(this=sql.call("hash", col(ENTITY)), expression=sql.literal(-(-count // ROWS)))
         order = exp.Order(expressions=[exp.Ordered(this=col(ENTITY))])
-        number = exp.Window(this=sql.call("row_number"), order=order)
-        number = exp.Sub(this=number, expression=sql.literal(1))
+        number = exp.Sub(this=exp.Window(this=sql.call("row_number"), order=order), expression=sql.literal(1))
         sample = exp.select(sql.named(number, ROW), col(ENTITY), col(CUTOFF)).from_(sql.table(COHORT))
         engine.write(sample.where(exp.EQ(this=lot, expression=sql.literal(0))), folder / "sample.parquet")
         engine.view(COHORT, folder / "sample.parquet")
@@ -236,7 +237,7 @@ def held_out(config: Config, tables: Tables, place: Workplace, progress: Progres
             progress(f"fitting: {when}", number / 2)
             with tempfile.TemporaryDirectory(prefix="toolkit-check-") as folder:
                 states.append(fitted(config, compiled, version, assignment, Path(folder)))
-        proofs += _same(*states, when)
+        proofs += _same(states[0], states[1], when)
     return proofs
 
 
@@ -287,16 +288,13 @@ def fitted_on_training(
     rows = np.flatnonzero(assignment.rows(TRAIN))
     tasks, y, states = experiment.label_all(compiled, matrix, assignment.rows(TRAIN))
     encoder = experiment.fit_encoder(matrix, rows)
-    found = _digests(states, encoder)
     train = Batch(experiment.encoded(encoder, matrix, rows)[0], y[rows])
-    for name, model in experiment.with_baselines(config).items():
-        component = models.get(model.kind).build(model)
-        fitted = component.fit(
-            tasks, encoder.columns, train, Batch(train.X[:0], train.y[:0]), seed=config.seed, threads=1
-        )
-        store.save(folder / name, model, fitted)
-        found[f"model {name}"] = _folder_digest(folder / name)
-    return found
+    none = Batch(train.X[:0], train.y[:0])
+    fitted = {
+        name: models.get(model.kind).build(model).fit(tasks, encoder.columns, train, none, seed=config.seed, threads=1)
+        for name, model in experiment.with_baselines(config).items()
+    }  # fmt: skip
+    return _digests(states, encoder, fitted, train.X)
 
 
 def fitted_at_all(
@@ -304,14 +302,14 @@ def fitted_at_all(
 ) -> dict[str, str]:
     """Digests of everything that a run fits and chooses."""
     from toolkit.training import experiment
+    from toolkit.training.split import TRAIN
 
+    cache = Cache(folder)  # a new one: nothing is found, all is fitted
     outcome = experiment.run_split(
-        config, compiled, matrix, assignment, Cache(folder / "cache"), "check", _quiet, audited=False
+        config, compiled, matrix, assignment, cache, "check", _quiet, audited=False
     )
-    found = _digests(outcome.states, outcome.encoder)
-    for name, model in config.model.items():
-        store.save(folder / name, model, outcome.fitted[name])
-        found[f"model {name}"] = _folder_digest(folder / name)
+    X, _ = experiment.encoded(outcome.encoder, matrix, np.flatnonzero(assignment.rows(TRAIN)))
+    found = _digests(outcome.states, outcome.encoder, outcome.fitted, X)
     for candidate in outcome.candidates:
         at = f"{candidate.model} on {candidate.target}"
         found[f"calibration of {at}"] = digest(candidate.calibrator.to_dict())
@@ -320,14 +318,21 @@ def fitted_at_all(
     return found
 
 
-def _digests(states: Mapping[str, Any], encoder: Any) -> dict[str, str]:
+def _digests(
+    states: Mapping[str, Any], encoder: Encoder, fitted: Mapping[str, Fitted], X: np.ndarray
+) -> dict[str, str]:
+    """Label states and encoder as they are kept; a model by what it says of the training rows X, to the last bit.
+
+    Its files would not do: skops writes addresses in memory into them.
+    """
     found = {f"labels of {name}": digest(state.to_dict()) for name, state in states.items()}
-    return found | {"encoder": digest(encoder.to_dict())}
-
-
-def _folder_digest(folder: Path) -> str:
-    files: Sequence[Path] = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest([(str(path.relative_to(folder)), file_digest(path)) for path in files])
+    found["encoder"] = digest(encoder.to_dict())
+    for name, model in fitted.items():
+        said = hashlib.sha256(repr(list(model.iterations)).encode())
+        for scores in model.predict(X):
+            said.update(np.ascontiguousarray(scores).data)
+        found[f"model {name}"] = said.hexdigest()
+    return found
 
 
 def _quiet(what: str, share: float) -> None:

@@ -84,11 +84,11 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
             columns[name] = changed
     values = {}
     for name, raw in matrix.values.items():
-        changed = raw.copy()
-        changed[at] = rng.permutation(changed[at])
-        if changed.dtype != object:
-            changed[at] = changed[at] * rng.uniform(0, 5, len(at))
-        values[name] = changed
+        dealt = raw.copy()
+        dealt[at] = rng.permutation(dealt[at])
+        if dealt.dtype != object:
+            dealt[at] = dealt[at] * rng.uniform(0, 5, len(at))
+        values[name] = dealt
     return replace(matrix, columns=columns, values=values)
 
 

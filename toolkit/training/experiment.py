@@ -257,7 +257,7 @@ def _content(y: np.ndarray, train_rows: np.ndarray, valid_rows: np.ndarray) -> s
 
     found = hashlib.sha256()
     for part in (train_rows, valid_rows, y[train_rows], y[valid_rows]):
-        found.update(np.ascontiguousarray(part).view(np.uint8))
+        found.update(np.ascontiguousarray(part).data)
     return found.hexdigest()
 
 

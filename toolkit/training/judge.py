@@ -127,8 +127,8 @@ def _figures(
     config: Config, task: Task, y: np.ndarray, scores: Scores, part: slice, rows: np.ndarray
 ) -> dict[str, float]:
     """Every metric on some rows (a mask) of a part of the split."""
-    chosen = (column[rows] for column in scores.part(part))
-    return metrics.evaluate(task.type, y[rows], *chosen, sizes(config))
+    score, probability, decision = (column[rows] for column in scores.part(part))
+    return metrics.evaluate(task.type, y[rows], score, probability, decision, sizes(config))
 
 
 def _draws(
