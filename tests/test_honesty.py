@@ -211,30 +211,25 @@ runner.run(config, Path(sys.argv[2]), {}, lambda what, share: None, [])
 """
 
 
-def in_a_process(config: Config, folder: Path) -> Path:
-    """A whole run in a fresh process with a cache of its own."""
-    folder.mkdir()
-    told = folder / "config.json"
-    told.write_text(
-        json.dumps(
-            config.model_copy(update={"cache": str(folder / "cache")}).model_dump(mode="json", by_alias=True)
-        )
-    )
+def in_fresh_processes(config: Config, *folders: Path) -> None:
+    """A whole run in a process and with a cache of its own, into each folder's `run`."""
     environment = os.environ | {"PYTHONPATH": str(Path(toolkit.__file__).parents[1])}
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(told), str(folder / "run")],
-        check=True,
-        env=environment,
-        timeout=120,
-    )
-    return folder / "run"
+    running = []
+    for folder in folders:
+        folder.mkdir()
+        own = config.model_copy(update={"cache": str(folder / "cache")})
+        (folder / "config.json").write_text(json.dumps(own.model_dump(mode="json", by_alias=True)))
+        words = [sys.executable, "-c", SCRIPT, str(folder / "config.json"), str(folder / "run")]
+        running.append(subprocess.Popen(words, env=environment))
+    assert [process.wait(timeout=120) for process in running] == [0] * len(folders)
 
 
 def test_the_same_seed_gives_the_same_scores_in_a_fresh_process(tmp_path: Path) -> None:
     config = dated(
         tmp_path, *people(400), model=LOGISTIC | LIGHTGBM | FOREST, seed=7, evaluation={"bootstrap": 20}
     )
-    a, b = (in_a_process(config, tmp_path / name) for name in ("first", "second"))
+    in_fresh_processes(config, tmp_path / "first", tmp_path / "second")
+    a, b = tmp_path / "first" / "run", tmp_path / "second" / "run"
     assert (a / "predictions.parquet").read_bytes() == (b / "predictions.parquet").read_bytes()
     targets = [json.loads((run / "metrics.json").read_text())["targets"] for run in (a, b)]
     for target in targets:

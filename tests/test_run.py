@@ -363,3 +363,19 @@ class TestSecrets:
         (run,) = work.runs()
         assert yaml.safe_load((run / "config.yaml").read_text())["source"]["path"] == str(place)
         assert work.run("score", f"run={run}", "cutoff=2022-01-01").code == 0
+
+    def test_a_multirun_keeps_none_either(self, work: Work) -> None:
+        """Neither in the names of its folders nor in a file of Hydra's own."""
+        said = work.run("-m", "recipe=shop", "seed=1,2", "+vars.api_key=Hunter2xyz")
+        assert said.code == 0, said.err
+        jobs = list((work.folder / "outputs").glob("shop/multirun/*/*"))
+        assert len(jobs) == 2
+        for path in (work.folder / "outputs").rglob("*"):
+            assert "Hunter2" not in str(path)
+            assert path.is_dir() or b"Hunter2" not in path.read_bytes()
+
+
+def test_a_mistake_that_only_the_data_shows_is_told_by_file_and_line(work: Work) -> None:
+    work.write({"conf/target/orders_again.yaml": "kind: event_within\ntable: orders\n\nhorizon: 9 years\n"})
+    message = work.refused("recipe=shop")
+    assert "where: conf/target/orders_again.yaml:4 (target.orders_again.horizon)" in message

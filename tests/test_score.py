@@ -100,9 +100,18 @@ class TestTheSameAsInTheRun:
         assert said.code == 0, said.err
         assert difference(run, work.folder / "scores") <= 1e-12
 
+        new.assign(x=new.x + 0.01).to_csv(work.folder / "new/rows.csv", index=False)  # the control
+        assert work.run("score", f"run={run}", "input=new", "output=others").code == 0
+        assert difference(run, work.folder / "others") > 1e-6
+
     def test_on_five_targets_with_relations_and_a_chain(self, tmp_path: Path) -> None:
         """In processes of their own, as a user starts them; the world is simulated once."""
-        settings = ["source.world.size=3000", "evaluation.bootstrap=0", "model.lightgbm.num_iterations=20"]
+        settings = [
+            "source.world.size=3000",
+            "evaluation.bootstrap=0",
+            "model.lightgbm.num_iterations=20",
+            "engine.threads=1",
+        ]
         chain = "+coherent=[[high_value,consistent_giver]]"
         for words in (
             ["recipe=donor_multitarget", *settings, chain, "hydra.run.dir=run"],

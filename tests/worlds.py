@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import random
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -79,6 +80,7 @@ RELATIONS = {
     "arrows": {"table": "ties", "ends": ["a", "b"], "type": "sort", "directed": True},
     "links": {"table": "links", "ends": ["source", "sink"]},
 }
+CACHE = tempfile.TemporaryDirectory(prefix="toolkit-tests-")  # tables that many tests share are read once
 EVENTS = ("orders", "clicks", "visits", "calls")
 
 
@@ -276,7 +278,16 @@ def declare(
 
 def make(folder: Path, declaration: Declaration, threads: int = 2) -> Made:
     """Load the files in `folder` and compile the declaration over them."""
-    engine, cache = Engine(threads, "1GB"), Cache(folder / "cache")
+    engine, cache = Engine(threads, "1GB"), Cache(Path(CACHE.name))
     source = FolderSource(kind="folder", path=str(folder))
     tables = matrices.load_tables(declaration, source, engine, cache)
     return Made(tables, engine, cache, declaration, matrices.compile_all(declaration, tables, engine, cache))
+
+
+def tiny(folder: Path, files: dict[str, str]) -> Path:
+    """A folder with CSV files written out in a test; blanks around cells are for the reader only."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        lines = [",".join(cell.strip() for cell in line.split(",")) for line in text.strip().splitlines()]
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from sqlglot import exp
 
 from toolkit.config.schema import Config
 from toolkit.data import sql
+from toolkit.data.tables import Loaded
 from toolkit.errors import DataError
 from toolkit.prepare.cohort import COHORT, looking_back
-from toolkit.prepare.frame import END, horizon_end
+from toolkit.prepare.frame import END, clock_types, horizon_end
 from toolkit.report.predictions import days_of
 from toolkit.training.experiment import base_rates, label_all
 from toolkit.training.split import NAMES, TEST, TRAIN, UNUSED, VALIDATION
@@ -37,9 +39,7 @@ def text(config: Config, prepared: Prepared) -> str:
 def tables(prepared: Prepared) -> list[str]:
     lines = ["TABLES"]
     for table in prepared.tables.loaded.values():
-        span = (
-            f"{table.first:%Y-%m-%d} to {table.last:%Y-%m-%d}" if table.first and table.last else "no clock"
-        )
+        span = f"{_day(table, table.first)} to {_day(table, table.last)}" if table.first else "no clock"
         lines.append(f"  {table.name}: {table.rows_kept:,} rows from {table.origin}, {span}")
         if table.rows_rejected:
             why = "; ".join(f"{reason}: {count:,}" for reason, count in table.reasons.items())
@@ -52,6 +52,13 @@ def tables(prepared: Prepared) -> list[str]:
             lines.append("    in the file, not declared, not used: " + ", ".join(table.ignored))
     lines += [f"  assumed: {text}" for text in prepared.compiled.assumptions()]
     return lines
+
+
+def _day(table: Loaded, moment: datetime | None) -> str:
+    """The day of a row; the moment of a date is the end of its day."""
+    if moment is None:
+        return "–"
+    return f"{moment - timedelta(days=clock_types(table)[1] == 'date'):%Y-%m-%d}"
 
 
 def cohort(config: Config, prepared: Prepared) -> list[str]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from rich.console import Console
 from rich.text import Text
 
 from toolkit.config.check import looks_secret, validate
 from toolkit.config.compose import Composed
+from toolkit.config.provenance import DEFAULT
 from toolkit.config.schema import Config
-from toolkit.errors import ConfigError, did_you_mean, nearest
+from toolkit.errors import ConfigError, UserError, did_you_mean, nearest
 from toolkit.runfolder import aside, free
 
 WIDE = 140  # where output is not a terminal, lines are as long as they need
@@ -118,9 +122,10 @@ def run(composed: Composed) -> int:
     from toolkit.report import summary
 
     config = typed(composed)
-    overrides = [without_secrets(composed)(word) for word in composed.overrides]
-    with Ticker(config.quiet) as ticker:
-        done = runner.run(config, _folder(composed), masked(composed), ticker, overrides)
+    scrub = without_secrets(composed)
+    kept = masked(composed), [scrub(word) for word in composed.overrides]
+    with Ticker(config.quiet) as ticker, located(composed):
+        done = runner.run(config, _folder(composed, scrub), kept[0], ticker, kept[1])
     if config.quiet:
         OUT.print(Text(str(done.folder)), soft_wrap=True)
     else:
@@ -128,12 +133,29 @@ def run(composed: Composed) -> int:
     return 0
 
 
-def _folder(composed: Composed) -> Path:
+def _folder(composed: Composed, scrub: Callable[[str], str]) -> Path:
     """The run's folder: as the command line names it, otherwise the next free one of this second."""
-    from hydra.core.hydra_config import HydraConfig
+    hydra = HydraConfig.get()
+    if (
+        hydra.mode == RunMode.MULTIRUN
+    ):  # Hydra keeps the command line there, secrets and all; each run keeps its own
+        Path(hydra.sweep.dir, "multirun.yaml").unlink(missing_ok=True)
+    folder = composed.folder.with_name(scrub(composed.folder.name).replace(MASK, "hidden"))
+    named = any(word.startswith(("hydra.run.", "hydra.sweep.")) for word in hydra.overrides.hydra)
+    return folder if named else free(folder)
 
-    named = any(word.startswith(("hydra.run.", "hydra.sweep.")) for word in HydraConfig.get().overrides.hydra)
-    return composed.folder if named else free(composed.folder)
+
+@contextmanager
+def located(composed: Composed) -> Iterator[None]:
+    """Mistakes that only the data shows are told by key; this adds the file and line of the key."""
+    try:
+        yield
+    except UserError as error:
+        key = (error.where or "").split(" ")[0]
+        origin = composed.provenance.where(key) if key.split(".")[0] in Config.model_fields else DEFAULT
+        if origin != DEFAULT:
+            error.where = f"{origin} ({error.where})"
+        raise
 
 
 def plan(composed: Composed) -> int:
@@ -142,7 +164,7 @@ def plan(composed: Composed) -> int:
     from toolkit import runner
 
     config = typed(composed)
-    with Ticker(config.quiet) as ticker, runner.workplace(config, ticker) as work:
+    with Ticker(config.quiet) as ticker, located(composed), runner.workplace(config, ticker) as work:
         prepared = runner.prepare(config, work)
         runner.check_names(config, [feature.name for feature in prepared.compiled.features])
         text = plans.text(config, prepared)
@@ -155,7 +177,7 @@ def check(composed: Composed) -> int:
     from toolkit.prepare import prove
 
     config = typed(composed)
-    with Ticker(config.quiet) as ticker:
+    with Ticker(config.quiet) as ticker, located(composed):
         proofs = prove.all_proofs(config, ticker)
     for proof in proofs:
         OUT.print(Text(f"{'ok  ' if proof.holds else 'FAIL'}  {proof.text}"), soft_wrap=True)
@@ -200,7 +222,7 @@ def simulate(composed: Composed) -> int:
             fix="choose one: source=donor_world",
         )
     begun = time.perf_counter()
-    with Ticker(config.quiet) as ticker:
+    with Ticker(config.quiet) as ticker, located(composed):
         folder = simulated(config.source, Cache(Path(config.cache)), ticker)
     OUT.print(Text(f"{folder}  ({time.perf_counter() - begun:.1f} s)"), soft_wrap=True)
     for path in sorted(folder.glob("*.parquet")):
@@ -343,6 +365,11 @@ def listing(arguments: list[str]) -> int:
 
 def schema(arguments: list[str]) -> int:
     """Write JSON Schemas beside the configuration, for editors."""
+    if {"-h", "--help"} & set(arguments):
+        print(
+            "python -m toolkit schema [output=FOLDER]\n\nWrites JSON Schemas for editors; default: conf/schema"
+        )
+        return 0
     from toolkit.config import jsonschema
 
     given = pairs(arguments, ("output",))

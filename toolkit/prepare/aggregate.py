@@ -108,7 +108,11 @@ def _refuse(item: Item, table: Loaded, frame: Frame, where: str) -> None:
         )
     kind = table.columns[item.column].type if item.column else None
     if kind == "text" and item.agg in NUMBERS:
-        raise ConfigError(f"`agg: {item.agg}` needs numbers, and `{item.column}` is text", where=where)
+        raise ConfigError(
+            f"`agg: {item.agg}` needs numbers, and `{item.column}` is text",
+            where=where,
+            fix="nunique, first, last or share of a text, or another column",
+        )
     if kind in ("date", "timestamp") and item.agg != "nunique":
         raise ConfigError(
             f"`agg: {item.agg}` needs numbers or texts, and `{item.column}` is a {kind}",
@@ -116,10 +120,14 @@ def _refuse(item: Item, table: Loaded, frame: Frame, where: str) -> None:
             fix="days_since_last and days_since_first say when rows happened; `derive` makes a number of a date",
         )
     if item.agg == "share" and not _fits(item.value, kind):
-        raise ConfigError(f"`{item.value}` is not a value of `{item.column}`, a {kind}", where=where)
+        raise ConfigError(
+            f"`{item.value}` is no value of `{item.column}`, a {kind}", where=where, fix="look at `values`"
+        )
     if item.short and item.long and item.short.days >= item.long.days:
         raise ConfigError(
-            f"the short window, {item.short}, is not shorter than the long one, {item.long}", where=where
+            f"the short window, {item.short}, is not shorter than the long one, {item.long}",
+            where=where,
+            fix="for example `short: 3 months` and `long: 24 months`",
         )
     if item.period:
         _periods(item, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -138,7 +138,7 @@ def twins(view: View) -> Iterator[Finding]:
     varying = np.flatnonzero([len(np.unique(X[:1000, c])) > 1 for c in range(X.shape[1])])
     if len(varying) < 3:
         return
-    train, test = _row_hash(X[:, varying]), _row_hash(parts.X_test[:, varying])
+    train, test = _row_hash(X, varying), _row_hash(parts.X_test, varying)
     groups = pd.Series(np.concatenate([train, test])).value_counts()
     first = pd.Series(parts.entity_train, index=train)
     first = first[~first.index.duplicated()]
@@ -148,18 +148,18 @@ def twins(view: View) -> Iterator[Finding]:
     share = float(other.mean()) if len(other) else 0.0
     if share < TWIN_SHARE or other.sum() < TWIN_ROWS:
         return
-    rng = np.random.default_rng(0)
-    by_chance = np.isin(test, _row_hash(np.column_stack([rng.permutation(X[:, c]) for c in varying]))).mean()
+    by_chance = np.isin(test, _row_hash(X, varying, np.random.default_rng(0))).mean()
     if share >= 3 * by_chance:
         yield Finding("twins", "@twins", None, f"{int(other.sum()):,} of {len(test):,} test rows ({share:.1%}) equal a training row of "
                       "another entity in every feature: the same case stands on both sides of the split", share)  # fmt: skip
 
 
-def _row_hash(X: np.ndarray) -> np.ndarray:
-    """A 64-bit hash of each row [rows]; -0.0 counts as 0.0."""
+def _row_hash(X: np.ndarray, columns: Iterable[int], rng: np.random.Generator | None = None) -> np.ndarray:
+    """A 64-bit hash of each row [rows] of some columns, each shuffled by itself if there is a generator."""
     total = np.zeros(len(X), np.uint64)
-    for column in range(X.shape[1]):
-        bits = np.ascontiguousarray(X[:, column] + np.float32(0)).view(np.uint32)
+    for column in columns:
+        values = X[:, column] + np.float32(0)  # -0.0 counts as 0.0
+        bits = (rng.permutation(values) if rng else values).view(np.uint32)
         total = (total ^ bits) * np.uint64(0x9E3779B97F4A7C15)
         total ^= total >> np.uint64(29)
     return total

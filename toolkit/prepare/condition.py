@@ -42,7 +42,9 @@ def condition(node: Condition, frame: Frame, tables: Tables, where: str) -> Quer
         )
     if node.at_most is not None and node.at_most < at_least(node):
         raise ConfigError(
-            f"`at_most: {node.at_most}` is less than `at_least: {node.at_least}`", where=f"{where}.at_most"
+            f"`at_most: {node.at_most}` is less than `at_least: {node.at_least}`",
+            where=f"{where}.at_most",
+            fix="at_most: 0 alone means that it never happened",
         )
     admitted = admit(node.where, table, f"{where}.where")
     rows = exp.select(sql.named(col(link(table, tables)), OWNER), col(KNOWN), col(TIME))

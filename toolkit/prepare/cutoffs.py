@@ -14,7 +14,7 @@ from toolkit.config.measures import Cohort, Every
 from toolkit.config.time import Span, step, to_local, to_utc
 from toolkit.data.tables import KNOWN, Loaded, Tables
 from toolkit.errors import ConfigError, DataError
-from toolkit.prepare.frame import clock_types
+from toolkit.prepare.frame import clock_types, need_table
 
 Horizons = Mapping[str, tuple[Span, set[str]]]  # target → (horizon, tables that it is measured in)
 MOST = 10_000  # cutoffs
@@ -30,6 +30,15 @@ class Moments:
 
 def moments(cohort: Cohort, tables: Tables, horizons: Horizons) -> Moments:
     """The cohort's cutoffs, in order. Raises if a target's horizon is not covered by the tables that it reads."""
+    for name, (_, used) in horizons.items():
+        for table in sorted(used):
+            if not need_table(tables, table, f"target.{name}").spec.clock:
+                raise ConfigError(
+                    f"target `{name}` looks at table `{table}`, which has no clock",
+                    where=f"target.{name}",
+                    why="a horizon needs to know when things happened",
+                    fix=f"declare `clock` for table `{table}`",
+                )
     if cohort.cutoffs is None:
         for name in horizons:
             raise ConfigError(
@@ -75,6 +84,8 @@ def moments(cohort: Cohort, tables: Tables, horizons: Horizons) -> Moments:
 def parse_day(text: str, where: str, offset: bool = False) -> datetime:
     """A day, or a day and a time, as YAML writes it; `offset`: may it say its own offset from UTC?"""
     try:
+        if text[10:11] not in ("", "T", " "):  # Python takes 2024-01-31+02:00 for two in the morning
+            raise ValueError
         found = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(f"`{text}` is not a day", where=where, fix="write it as 2024-01-31") from None

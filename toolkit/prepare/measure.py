@@ -82,7 +82,11 @@ def _aggregate(node: Aggregate, frame: Frame, tables: Tables, where: str, name: 
     if node.column:
         need_column(table, node.column, f"{where}.column")
         if node.agg in ("first", "last") and table.columns[node.column].type == "text":
-            raise ConfigError(f"a measure is a number, and `{node.column}` is text", where=f"{where}.column")
+            raise ConfigError(
+                f"a measure is a number, and `{node.column}` is text",
+                where=f"{where}.column",
+                fix="a column of numbers; `kind: windows` has first and last of texts",
+            )
     condition = admit(node.where, table, f"{where}.where")
     gap = node.agg in GAPS  # gaps are between the rows that the condition leaves
     item = Item(
@@ -159,9 +163,17 @@ def neighbours(
     relation = relations[relation_name]
     table = need_table(tables, relation.table, f"dataset.relations.{relation_name}")
     if any(f.weight for f in features) and not relation.weight:
-        raise ConfigError(f"relation `{relation_name}` declares no `weight`", where=where)
+        raise ConfigError(
+            f"relation `{relation_name}` declares no `weight`",
+            where=where,
+            fix=f"dataset.relations.{relation_name}.weight: <column>",
+        )
     if any(f.types for f in features) and not relation.type:
-        raise ConfigError(f"relation `{relation_name}` declares no `type`", where=where)
+        raise ConfigError(
+            f"relation `{relation_name}` declares no `type`",
+            where=where,
+            fix=f"dataset.relations.{relation_name}.type: <column>",
+        )
 
     number = next(_counter)
     edges, others = f"edges {number}", f"nodes {number}"

@@ -34,7 +34,7 @@ from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, DataError, did_you_mean
 from toolkit.prepare.cohort import looking_ahead
 from toolkit.prepare.condition import filtered, read_by
-from toolkit.prepare.frame import ENTITY, ROW, Frame, Query, Source, need_column, need_table
+from toolkit.prepare.frame import ENTITY, ROW, Frame, Query, Source, need_column
 from toolkit.prepare.measure import joined_terms, measure, substitute, tables_of, together
 
 
@@ -90,13 +90,6 @@ def compile_target(name: str, node: Target, tables: Tables, cohort: Frame, engin
         return CompiledTarget(
             name, node, node.type, query, None, query.sources["value"], eligible, chosen_by, False, None
         )
-    for table in sorted(measured_in(node)):
-        if not need_table(tables, table, where).spec.clock:
-            raise ConfigError(
-                f"target `{name}` looks at table `{table}`, which has no clock",
-                where=where,
-                fix=f"declare `clock` for table `{table}`: a horizon needs to know when things happened",
-            )
     frame = looking_ahead(cohort, horizon, getattr(node, "at", "horizon_end"), engine)
     kind, partly = "binary", False
     if isinstance(node, EventWithin | Inactivity):

@@ -13,13 +13,12 @@ import pandas as pd
 from toolkit.config.schema import (
     ByCutoffs,
     ByFraction,
-    GroupedSplit,
     RandomSplit,
     RollingSplit,
     Split,
     TemporalSplit,
 )
-from toolkit.config.time import Span, span
+from toolkit.config.time import Span, span, to_local
 from toolkit.errors import ConfigError, DataError
 
 TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
@@ -47,30 +46,27 @@ def assign(
     horizon: Span | None,
     seed: int,
     strata: np.ndarray | None = None,
+    zone: str = "UTC",
 ) -> list[Assignment]:
     """One assignment, or one for each fold of a backtest (the last fold is the newest).
 
-    entity: texts [rows]; cutoff: datetime64 [rows]; horizon: the longest one; strata: labels [rows] to
-    keep in proportion. An entity's lot depends on its key and the seed only, not on who else is there.
+    entity: texts [rows]; cutoff: datetime64 in UTC [rows]; horizon: the longest one; strata: labels
+    [rows] to keep in proportion; zone: the cohort's time zone, on whose calendar spans are measured.
+    An entity's lot depends on its key and the seed only, not on who else is there, unless strata are
+    kept in proportion.
     """
-    if isinstance(split, TemporalSplit):
-        moments = _moments(cutoff, split.test.cutoffs + 1)
-        return [_temporal("test", split, moments, split.test.cutoffs, entity, cutoff, horizon, seed)]
-    if isinstance(split, RollingSplit):
-        moments = _moments(cutoff, split.folds + 1)
+    if isinstance(split, TemporalSplit | RollingSplit):
+        gaps = _gaps(split, horizon)
+        tests, folds = (split.test.cutoffs, 1) if isinstance(split, TemporalSplit) else (1, split.folds)
+        moments = _moments(cutoff, tests + folds)
+        rows = Rows(entity, cutoff, seed, zone)
         return [
             _temporal(
-                f"fold {split.folds - back}",
-                split,
-                moments[: len(moments) - back],
-                1,
-                entity,
-                cutoff,
-                horizon,
-                seed,
+                f"fold {folds - back}" if isinstance(split, RollingSplit) else "test",
+                split.validation, moments[: len(moments) - back], tests, gaps, rows,
             )
-            for back in reversed(range(split.folds))
-        ]
+            for back in reversed(range(folds))
+        ]  # fmt: skip
     lot = _lots(entity, seed)
     if isinstance(split, RandomSplit) and strata is not None:
         lot = _within(lot, entity, strata)
@@ -91,52 +87,73 @@ def _moments(cutoff: np.ndarray, needed: int) -> list[np.datetime64]:
     return found
 
 
+@dataclass(frozen=True)
+class Rows:
+    """What a temporal split looks at: entity [rows], cutoff in UTC [rows]."""
+
+    entity: np.ndarray
+    cutoff: np.ndarray
+    seed: int
+    zone: str
+
+    def ended(self, moment: np.datetime64, spans: Sequence[Span], by: np.datetime64) -> bool:
+        """Have all spans that begin at a moment ended by another one?"""
+        return all(span.after(_datetime(moment), self.zone) <= _datetime(by) for span in spans)
+
+
+def _gaps(split: TemporalSplit | RollingSplit, horizon: Span | None) -> list[Span]:
+    """What must have ended before the next part begins: the horizon, and a longer gap if one is declared."""
+    declared = span(split.gap) if split.gap else None
+    if declared and horizon and declared.days < horizon.days:
+        raise ConfigError(
+            f"the gap of {declared} is shorter than the horizon of {horizon}",
+            where="split.gap",
+            why="labels of the rows before the gap would not be known yet at the cutoff after it",
+            fix="leave `gap` out (it is the horizon then), or make it longer",
+        )
+    return [length for length in (horizon, declared) if length]
+
+
 def _temporal(
     name: str,
-    split: TemporalSplit | RollingSplit,
+    validation: ByCutoffs | ByFraction,
     moments: Sequence[np.datetime64],
     tests: int,
-    entity: np.ndarray,
-    cutoff: np.ndarray,
-    horizon: Span | None,
-    seed: int,
+    gaps: Sequence[Span],
+    rows: Rows,
 ) -> Assignment:
     """The last `tests` moments test; whatever trains must have its horizon end by the first of them."""
     first_test = moments[-tests]
-    gap = span(split.gap) if split.gap else horizon
-    earlier = [m for m in moments[:-tests] if gap is None or gap.after(_datetime(m)) <= _datetime(first_test)]
+    earlier = [moment for moment in moments[:-tests] if rows.ended(moment, gaps, first_test)]
     if not earlier:
         raise ConfigError(
-            f"no cutoff lies a whole horizon ({gap}) before the test cutoff {_datetime(first_test):%Y-%m-%d}",
+            f"{name}: no cutoff lies {' and '.join(map(str, gaps))} before the cutoff {day(first_test, rows)}",
             where="split",
             why="labels of later cutoffs are not known yet on the day of the test",
-            fix="add earlier cutoffs to the cohort",
+            fix="add earlier cutoffs to the cohort, or shorten the horizon",
         )
-    part = np.full(len(entity), UNUSED, np.int8)
-    part[np.isin(cutoff, moments[-tests:])] = TEST
-    rule = split.validation
-    if isinstance(rule, ByCutoffs):
-        held = earlier[-rule.cutoffs :]
-        train = [
-            m
-            for m in earlier[: -rule.cutoffs]
-            if gap is None or gap.after(_datetime(m)) <= _datetime(held[0])
-        ]
+    part = np.full(len(rows.entity), UNUSED, np.int8)
+    part[np.isin(rows.cutoff, moments[-tests:])] = TEST
+    if isinstance(validation, ByCutoffs):
+        held = earlier[-validation.cutoffs :]
+        train = [moment for moment in earlier[: -validation.cutoffs] if rows.ended(moment, gaps, held[0])]
         if not train:
             raise ConfigError(
-                f"{len(earlier)} cutoffs lie before the test: too few to validate on {rule.cutoffs} and train",
+                f"{name}: {len(earlier)} cutoffs lie before the test: too few to validate on {validation.cutoffs} and train",
                 where="split.validation",
+                why="a cutoff trains if its horizon has ended before the first one that validates",
                 fix="validation: {fraction: 0.2}, or more cutoffs",
             )
-        part[np.isin(cutoff, held)] = VALIDATION
-        part[np.isin(cutoff, train)] = TRAIN
+        part[np.isin(rows.cutoff, held)] = VALIDATION
+        part[np.isin(rows.cutoff, train)] = TRAIN
     else:
-        assert isinstance(rule, ByFraction)
-        old = np.isin(cutoff, earlier)
-        held_entities = _lots(entity, seed) < rule.fraction
-        part[old & held_entities] = VALIDATION
-        part[old & ~held_entities] = TRAIN
+        old = np.isin(rows.cutoff, earlier)
+        part[old] = np.where(_lots(rows.entity[old], rows.seed) < validation.fraction, VALIDATION, TRAIN)
     return _checked(Assignment(name, part))
+
+
+def day(moment: np.datetime64, rows: Rows) -> str:
+    return f"{to_local(_datetime(moment), rows.zone):%Y-%m-%d}"
 
 
 def _checked(assignment: Assignment) -> Assignment:

@@ -1,0 +1,149 @@
+"""Which rows train, validate and test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from toolkit.config.schema import Split
+from toolkit.config.time import span
+from toolkit.errors import ConfigError, DataError
+from toolkit.training.split import TEST, TRAIN, UNUSED, VALIDATION, Assignment, assign
+
+KEYS = np.array([f"{n:04d}" for n in range(400)], dtype=object)
+MONTHS = np.array([f"2023-{m:02d}-01" for m in range(1, 13)], "datetime64[us]")
+ENTITY, CUTOFF = np.tile(KEYS, 12), np.repeat(MONTHS, 400)
+
+
+def split(declared: dict[str, Any], horizon: str | None = "1 month", **more: Any) -> list[Assignment]:
+    node = TypeAdapter(Split).validate_python(declared)
+    rows = {"entity": ENTITY, "cutoff": CUTOFF, "seed": 1} | more
+    return assign(node, horizon=span(horizon) if horizon else None, **rows)
+
+
+def months(found: Assignment, part: int, cutoff: np.ndarray = CUTOFF) -> list[int]:
+    return sorted(set((cutoff[found.rows(part)].astype("datetime64[M]").astype(int) % 12 + 1).tolist()))
+
+
+def people(found: Assignment, part: int, entity: np.ndarray = ENTITY) -> set[str]:
+    return set(entity[found.rows(part)])
+
+
+def test_the_latest_cutoff_tests_and_the_gap_is_the_horizon() -> None:
+    (found,) = split({"kind": "temporal"}, "3 months")
+    assert months(found, TEST) == [12]
+    assert months(found, TRAIN) == months(found, VALIDATION) == list(range(1, 10))
+    assert months(found, UNUSED) == [10, 11]  # their labels are not known yet on 1 December
+    assert not people(found, TRAIN) & people(found, VALIDATION)
+
+
+def test_validation_by_cutoff_keeps_the_gap_on_both_sides() -> None:
+    declared = {"kind": "temporal", "test": {"cutoffs": 2}, "validation": {"cutoffs": 2}}
+    (found,) = split(declared, "2 months")
+    assert (months(found, TEST), months(found, VALIDATION)) == ([11, 12], [8, 9])
+    assert (months(found, TRAIN), months(found, UNUSED)) == ([1, 2, 3, 4, 5, 6], [7, 10])
+
+
+def test_a_longer_gap_is_kept_and_a_shorter_one_refused() -> None:
+    (found,) = split({"kind": "temporal", "gap": "6 months"}, "1 month")
+    assert months(found, TRAIN) == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(ConfigError, match="shorter than the horizon") as error:
+        split({"kind": "temporal", "gap": "1 month"}, "3 months")
+    assert error.value.where == "split.gap"
+    assert error.value.fix
+
+
+def test_without_a_horizon_all_earlier_cutoffs_serve() -> None:
+    (found,) = split({"kind": "temporal"}, None)
+    assert months(found, TRAIN) == list(range(1, 12))
+
+
+def test_spans_are_measured_on_the_calendar_of_the_zone() -> None:
+    """In New York 1 March to 1 April is a month, although in UTC an hour is missing."""
+    local = np.array(["2023-02-01T05", "2023-03-01T05", "2023-04-01T04"], "datetime64[us]").repeat(400)
+    rows = {"entity": np.tile(KEYS, 3), "cutoff": local, "zone": "America/New_York"}
+    (found,) = split({"kind": "temporal"}, "1 month", **rows)
+    assert months(found, TRAIN, local) == [2, 3]
+    (found,) = split({"kind": "temporal"}, "1 month", **{**rows, "zone": "UTC"})
+    assert months(found, TRAIN, local) == [2]
+
+
+def test_a_backtest_is_several_temporal_splits_the_newest_last() -> None:
+    found = split({"kind": "rolling", "folds": 3}, "2 months")
+    assert [f.name for f in found] == ["fold 1", "fold 2", "fold 3"]
+    assert [months(f, TEST) for f in found] == [[10], [11], [12]]
+    assert [max(months(f, TRAIN)) for f in found] == [8, 9, 10]
+    assert months(found[0], UNUSED) == [9, 11, 12]
+    assert people(found[0], VALIDATION) == people(found[2], VALIDATION)
+
+
+def test_grouped_keeps_all_rows_of_an_entity_together() -> None:
+    (found,) = split({"kind": "grouped", "test": 0.25, "validation": 0.25})
+    parts = [people(found, part) for part in (TRAIN, VALIDATION, TEST)]
+    assert sum(map(len, parts)) == len(set().union(*parts)) == 400
+    assert np.allclose([len(p) / 400 for p in parts], [0.5, 0.25, 0.25], atol=0.06)
+    assert months(found, TEST) == months(found, TRAIN) == list(range(1, 13))
+
+
+@pytest.mark.parametrize("declared", [{"kind": "grouped"}, {"kind": "random"}, {"kind": "temporal"}])
+def test_an_entitys_lot_does_not_depend_on_the_others(declared: dict[str, Any]) -> None:
+    (all_of_them,) = split(declared)
+    order = np.random.default_rng(0).permutation(len(ENTITY))
+    kept = order[np.isin(ENTITY[order], KEYS[::3])]  # two thirds gone, rows in another order
+    (some,) = split(declared, entity=ENTITY[kept], cutoff=CUTOFF[kept])
+    np.testing.assert_array_equal(some.part, all_of_them.part[kept])
+
+
+def test_another_seed_deals_anew_and_the_same_seed_the_same() -> None:
+    first, again, other = (split({"kind": "grouped"}, seed=seed)[0] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.part, again.part)
+    assert people(first, TEST) != people(other, TEST)
+
+
+def test_keys_that_look_alike_are_dealt_apart() -> None:
+    keys = np.array([k for n in range(500) for k in (str(n), f"00{n}")], dtype=object)
+    (found,) = split({"kind": "grouped"}, entity=keys, cutoff=np.full(1000, np.datetime64("NaT")))
+    differing = (found.part[::2] != found.part[1::2]).mean()
+    assert 0.4 < differing < 0.7  # 1 - (0.6² + 0.2² + 0.2²) = 0.56
+
+
+def test_stratified_keeps_the_share_of_each_class_in_every_part() -> None:
+    strata = np.where(np.arange(400) % 20 == 0, "yes", "no").astype(object)  # 20 of 400
+    strata[7] = None
+    none = np.full(400, np.datetime64("NaT"))
+    declared = {"kind": "random", "test": 0.2, "validation": 0.2, "stratify": "label"}
+    (found,) = split(declared, entity=KEYS, cutoff=none, strata=strata)
+    yes = strata == "yes"
+    assert [int((found.rows(part) & yes).sum()) for part in (TRAIN, VALIDATION, TEST)] == [12, 4, 4]
+    many = {"entity": ENTITY, "cutoff": CUTOFF, "strata": np.tile(strata, 12)}
+    (found,) = split(declared, **many)
+    assert not people(found, TRAIN) & people(found, TEST)
+    assert len(people(found, TEST) & set(KEYS[yes])) == 4
+
+
+@pytest.mark.parametrize(
+    ("declared", "horizon", "where", "says"),
+    [
+        ({"kind": "temporal"}, "2 years", "split", "no cutoff lies 2 years before"),
+        ({"kind": "temporal", "test": {"cutoffs": 12}}, "1 month", "split", "needs 13 cutoffs"),
+        ({"kind": "rolling", "folds": 12}, "1 month", "split", "needs 13 cutoffs"),
+        ({"kind": "temporal", "validation": {"cutoffs": 11}}, "1 month", "split.validation", "too few"),
+        ({"kind": "temporal", "validation": {"cutoffs": 2}}, "9 months", "split.validation", "too few"),
+    ],
+)
+def test_what_cannot_be_split_is_refused_with_the_fix(
+    declared: dict[str, Any], horizon: str, where: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says) as error:
+        split(declared, horizon)
+    assert error.value.where == where
+    assert error.value.fix
+
+
+def test_an_empty_part_is_refused() -> None:
+    with pytest.raises(DataError, match="no rows for train") as error:
+        split({"kind": "grouped", "test": 0.5, "validation": 0.5})
+    assert "train: 0" in str(error.value)

@@ -1,0 +1,197 @@
+"""The verbs: what they print, what they leave behind, how they end."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+import yaml
+from conftest import Work
+
+from toolkit.prepare import prove
+
+
+def left_behind(work: Work) -> set[str]:
+    """Folders under outputs/."""
+    return {path.name for path in (work.folder / "outputs").glob("*")}
+
+
+class TestPlan:
+    @pytest.fixture
+    def plan(self, work: Work) -> str:
+        said = work.run("plan", "recipe=shop")
+        assert said.code == 0, said.err
+        return said.out
+
+    def test_it_says_what_would_be_read_and_what_is_assumed(self, plan: str) -> None:
+        assert re.search(r"clients: 240 rows from clients.csv, no clock", plan)
+        assert re.search(r"orders: [\d,]+ rows from orders.csv, 2020-01-01 to 2022-12-\d\d", plan)
+        assert "assumed: table `clients` has no clock" in plan
+
+    def test_it_says_how_many_rows_each_cutoff_and_part_has(self, plan: str) -> None:
+        assert "480 rows, 240 entities" in plan
+        ((train, validation),) = re.findall(r"2021-01-01: 240 rows \(train (\d+), validation (\d+)\)", plan)
+        assert int(train) + int(validation) == 240
+        assert "2022-01-01: 240 rows (test 240)" in plan
+
+    def test_it_says_the_base_rate_of_each_part(self, work: Work, plan: str) -> None:
+        rates = dict(re.findall(r"(train|validation|test) (0\.\d+) of", plan))
+        assert work.run("recipe=shop").code == 0
+        (run,) = work.runs()
+        ran = json.loads((run / "metrics.json").read_text())["targets"]["orders_again"]["base_rates"]
+        assert rates == {part: f"{entry['mean']:.4f}" for part, entry in ran.items()}
+
+    def test_it_says_where_every_feature_comes_from_and_its_window(self, plan: str) -> None:
+        lines = plan[plan.index("FEATURES (8)") : plan.index("MODELS")]
+        for name, window, source in (
+            ("profile.age", "always", "clients.age"),
+            ("history.count_6mo", "6 months", "orders.day"),
+            ("history.amount_max_all", "all", "orders.amount"),
+        ):
+            (line,) = (line for line in lines.splitlines() if f"  {name}  [" in line)
+            assert f"window {window}]" in line
+            assert source in line.split("; from ")[1]
+
+    def test_it_says_what_would_be_fitted(self, plan: str) -> None:
+        assert "prior, rule: baselines, always there" in plan
+        assert re.search(r"logistic: logistic \(C=1.0, .*\)", plan)
+
+    def test_its_sql_runs_and_gives_the_cached_features(self, work: Work, plan: str) -> None:
+        script = plan.split("\nSQL\n")[1]
+        connection, answers = duckdb.connect(), {}
+        for comment, statement in re.findall(r"^-- (.*)\n((?:.*\n)*?.*;)$", script, re.MULTILINE):
+            answer = connection.execute(statement)
+            if not statement.startswith("CREATE"):
+                answers[comment] = answer.df().set_index("@row").sort_index()
+        assert set(answers) == {"features profile", "features history", "target orders_again"}
+        for comment, found in answers.items():
+            kind = "targets" if comment.startswith("target") else "features"
+            kept = [
+                connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+                .df()
+                .set_index("@row")
+                .sort_index()
+                for path in (work.folder / "outputs/.cache" / kind).glob("*/values.parquet")
+            ]
+            (same,) = (values for values in kept if list(values) == list(found))
+            numeric = found.select_dtypes("number").columns
+            np.testing.assert_allclose(found[numeric], same[numeric], rtol=1e-9)
+            rest = [name for name in found if name not in numeric]
+            assert found[rest].equals(same[rest])
+
+    @pytest.mark.xfail(reason="Compiled.cohort_sql is empty when the cohort is found in the cache")
+    def test_it_is_the_same_when_everything_is_in_the_cache(self, work: Work, plan: str) -> None:
+        assert work.run("plan", "recipe=shop").out == plan
+
+    def test_it_leaves_nothing_behind_but_the_cache(self, work: Work, plan: str) -> None:
+        assert left_behind(work) == {".cache"}
+
+
+class TestCheck:
+    def test_it_ends_with_0_if_everything_holds(self, work: Work) -> None:
+        said = work.run("check", "recipe=shop")
+        assert said.code == 0, said.out + said.err
+        lines = said.out.splitlines()
+        assert len(lines) >= 3
+        assert all(line.startswith("ok  ") for line in lines)
+        assert left_behind(work) == {".cache"}
+
+    def test_it_ends_with_1_if_something_does_not(self, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+        proofs = [prove.Proof("features are identical", True), prove.Proof("`x` moved", False)]
+        monkeypatch.setattr(prove, "all_proofs", lambda *arguments: proofs)
+        said = work.run("check", "recipe=shop")
+        assert said.code == 1
+        assert said.out.splitlines() == ["ok    features are identical", "FAIL  `x` moved"]
+
+
+class TestShow:
+    def test_every_value_stands_beside_where_it_came_from(self, work: Work) -> None:
+        said = work.run("show", "recipe=shop", "seed=7", "target.orders_again.horizon=3 months")
+        assert said.code == 0
+        origins = {
+            line.split(":")[0].strip(): line.split("  # ")[1]
+            for line in said.out.splitlines()
+            if "  # " in line
+        }
+        assert origins["seed"] == "command line (seed=7)"
+        assert origins["horizon"] == "command line (target.orders_again.horizon=3 months)"
+        assert origins["path"] == "conf/source/here.yaml:2"
+        assert origins["bootstrap"].startswith("recipes/shop.yaml:")
+        assert re.fullmatch(r".*/conf/model/logistic.yaml:\d+", origins["C"])
+
+    def test_what_it_prints_is_the_composed_yaml(self, work: Work) -> None:
+        shown = yaml.safe_load(work.run("show", "recipe=shop", "seed=7").out)
+        composed = yaml.safe_load(work.run("recipe=shop", "seed=7", "--cfg", "job", "--resolve").out)
+        composed["name"] = shown["name"]
+        assert shown == composed
+        assert left_behind(work) == set()
+
+
+class TestListAndSchemaAndSimulate:
+    def test_list_shows_every_option_with_a_line_about_it(self, work: Work) -> None:
+        said = work.run("list")
+        assert said.code == 0
+        for group in ("recipe", "target", "features", "model", "split"):
+            assert f"\n{group}\n" in "\n" + said.out
+        assert re.search(r"^  shop ", said.out, re.MULTILINE)
+        assert re.search(r"^  logistic +\S+", said.out, re.MULTILINE)
+
+    def test_list_takes_groups(self, work: Work) -> None:
+        said = work.run("list", "model", "split")
+        assert [line for line in said.out.splitlines() if not line.startswith(" ")] == ["model", "split"]
+        refused = work.run("list", "modle")
+        assert refused.code == 2
+        assert "did you mean `model`" in refused.err
+
+    def test_schema_writes_one_file_per_group(self, work: Work) -> None:
+        said = work.run("schema")
+        assert said.code == 0
+        written = {path.stem for path in (work.folder / "conf/schema").glob("*.json")}
+        assert {"recipe", "target", "features", "model", "dataset"} <= written
+        assert all(str(Path("conf/schema", f"{name}.json")) in said.out for name in written)
+        assert work.run("schema", "output=elsewhere").code == 0
+        assert {path.stem for path in (work.folder / "elsewhere").glob("*")} == written
+        assert work.run("schema", "--help").code == 0
+
+    def test_simulate_makes_the_tables_and_says_where(self, work: Work) -> None:
+        said = work.process("simulate", "recipe=donor_multitarget", "source.world.size=500")
+        assert said.code == 0, said.err
+        folder = work.folder / said.out.split("  (")[0]
+        assert re.search(r"donors.parquet: 500 rows", said.out)
+        assert (folder / "donors.parquet").is_file()
+        assert left_behind(work) == {".cache"}
+
+    def test_simulate_needs_a_world(self, work: Work) -> None:
+        said = work.run("simulate", "recipe=shop")
+        assert said.code == 2
+        assert "not a simulated world" in said.err
+
+
+def test_a_multirun_makes_a_whole_folder_for_each_job(work: Work) -> None:
+    said = work.run(
+        "-m",
+        "recipe=donor_retention",
+        "model=logistic,lightgbm",
+        "seed=1,2",
+        "evaluation.bootstrap=0",
+        "engine.threads=1",
+    )
+    assert said.code == 0, said.err
+    jobs = sorted((work.folder / "outputs/donor_retention/multirun").glob("*/*/metrics.json"))
+    assert len(jobs) == 4
+    chosen = [next(iter(json.loads(job.read_text())["targets"].values()))["chosen"] for job in jobs]
+    assert chosen == ["logistic", "logistic", "lightgbm", "lightgbm"]
+    assert len({tuple(sorted(p.name for p in job.parent.iterdir())) for job in jobs}) == 1
+    for job in jobs:
+        assert (job.parent / "bundle/manifest.json").is_file()
+
+
+def test_quiet_prints_the_folder_and_nothing_else(work: Work) -> None:
+    said = work.run("recipe=shop", "quiet=true")
+    (run,) = work.runs()
+    assert said.out == f"{run}\n"
+    assert said.err == ""
