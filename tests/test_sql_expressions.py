@@ -180,7 +180,7 @@ class TestWhatIsRefused:
 
 
 class TestInTheEngine:
-    SPEC: dict[str, Any] = {  # noqa: RUF012
+    SPEC: dict[str, Any] = {
         "key": "id", "known": "always", "columns": {"id": "text", "a": "number", "s": "text"}
     }  # fmt: skip
 

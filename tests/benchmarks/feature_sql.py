@@ -50,28 +50,41 @@ def columns() -> dict[str, str]:
         found[f"Log_Amount_mean_{short}"] = f"avg(Log_Amount){inside}"
     found["days_since_last"] = "(epoch(any_value(cutoff)) - epoch(max(known)::TIMESTAMP)) / 86400.0"
     found["days_since_first"] = "(epoch(any_value(cutoff)) - epoch(min(known)::TIMESTAMP)) / 86400.0"
-    found |= {"gap_mean_all": "avg(gap)", "gap_std_all": "stddev_samp(gap)", "gap_last_all": "arg_max(gap, row(known, gap))"}
+    found |= {
+        "gap_mean_all": "avg(gap)",
+        "gap_std_all": "stddev_samp(gap)",
+        "gap_last_all": "arg_max(gap, row(known, gap))",
+    }
     found["Log_Amount_slope_all"] = "regr_slope(Log_Amount, years)"
     found["Log_Amount_last_all"] = "arg_max(Log_Amount, row(known, Log_Amount))"
     found["Log_Amount_std_all"] = "stddev_samp(Log_Amount)"
-    years = [f"(count(*) FILTER (known > cutoff - INTERVAL {i + 1} YEAR AND known <= cutoff - INTERVAL {i} YEAR) > 0)::INT" for i in range(5)]
+    years = [
+        f"(count(*) FILTER (known > cutoff - INTERVAL {i + 1} YEAR AND known <= cutoff - INTERVAL {i} YEAR) > 0)::INT"
+        for i in range(5)
+    ]
     found["share_of_periods_5y"] = "(" + " + ".join(years) + ") / 5.0"
     found["acceleration_6mo_24mo"] = (
         "(count(*) FILTER (known > cutoff - INTERVAL 6 MONTH) / 182.625) / "
         "nullif(count(*) FILTER (known > cutoff - INTERVAL 24 MONTH) / 730.5, 0)"
     )
     for kind in ("Credit Card", "Check", "Stock", "Pledge Payment"):
-        found[f"Gift_Type_share_{kind}_all"] = f"count(*) FILTER (Gift_Type = '{kind}') / nullif(count(Gift_Type), 0)"
+        found[f"Gift_Type_share_{kind}_all"] = (
+            f"count(*) FILTER (Gift_Type = '{kind}') / nullif(count(Gift_Type), 0)"
+        )
     return found
 
 
 def rival(gifts: Path, cohort: Path) -> tuple[float, dict]:
     connection = duckdb.connect()
-    connection.execute(f"CREATE VIEW cohort AS SELECT \"@row\" AS row, entity, cutoff FROM read_parquet('{cohort}')")
+    connection.execute(
+        f"CREATE VIEW cohort AS SELECT \"@row\" AS row, entity, cutoff FROM read_parquet('{cohort}')"
+    )
     wanted = columns()
     zero = {name for name in wanted if name.startswith(("count", "Gift_Amount_sum", "share_of"))}
     filled = ", ".join(f'coalesce(f."{n}", 0) AS "{n}"' if n in zero else f'f."{n}"' for n in wanted)
-    text = HAND_WRITTEN.format(gifts=gifts, columns=", ".join(f'{sql} AS "{name}"' for name, sql in wanted.items()), filled=filled)
+    text = HAND_WRITTEN.format(
+        gifts=gifts, columns=", ".join(f'{sql} AS "{name}"' for name, sql in wanted.items()), filled=filled
+    )
     begun = time.perf_counter()
     table = connection.sql(text).to_arrow_table()
     seconds = time.perf_counter() - begun
@@ -98,7 +111,9 @@ def main(donors: int, repeats: int) -> None:
         ours, theirs = [], []
         for number in range(repeats):
             cache = type(place.cache)(folder / f"cold-{number}")
-            matrices.compile_all(declared, tables, place.engine, cache, labelled=False)  # the cohort, which both sides get
+            matrices.compile_all(
+                declared, tables, place.engine, cache, labelled=False
+            )  # the cohort, which both sides get
             cohort = next((folder / f"cold-{number}" / "cohorts").glob("*/rows.parquet"))
             begun = time.perf_counter()
             compiled = matrices.compile_all(declared, tables, place.engine, cache, labelled=False)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 from common import REAL, machine, metrics, toolkit
 
-SCRIPT = '''
+SCRIPT = """
 import sys, json, lightgbm as lgb, pandas as pd
 from sklearn.metrics import roc_auc_score
 path, key, label, positive, parts, parameters, out = sys.argv[1:]
@@ -35,7 +35,7 @@ rounds, stop = settings.pop("num_iterations"), settings.pop("early_stopping_roun
 model = lgb.train(settings, data["train"], rounds, valid_sets=[data["validation"]], callbacks=[lgb.early_stopping(stop, verbose=False)])
 auc = roc_auc_score(y.loc[rows["test"]], model.predict(X.loc[rows["test"]]))
 open(out, "w").write(json.dumps({"auc": auc, "rounds": model.best_iteration}))
-'''
+"""
 
 
 def tables(folder: Path) -> list[tuple[str, Path, str, str, str]]:
@@ -48,7 +48,9 @@ def tables(folder: Path) -> list[tuple[str, Path, str, str, str]]:
     whole.to_csv(adult, index=False)
     bank = folder / "bank" / "bank.csv"
     bank.parent.mkdir()
-    pd.read_csv(REAL / "bank_marketing" / "bank_market.csv").drop(columns="duration").to_csv(bank, index=False)
+    pd.read_csv(REAL / "bank_marketing" / "bank_market.csv").drop(columns="duration").to_csv(
+        bank, index=False
+    )
     telco = REAL / "telco_churn" / "telco_churn.csv"
     return [("adult", adult, "id", "classification", ">50K"), ("telco_churn", telco, "customerID", "Churn", "Yes"),
             ("bank_marketing without duration", bank, "Cust_num", "y", "yes")]  # fmt: skip
@@ -61,7 +63,9 @@ def recipe(path: Path, key: str, label: str, positive: str, folder: Path, run: P
     )  # fmt: skip
 
 
-def script(path: Path, key: str, label: str, positive: str, run: Path, parameters: str, folder: Path) -> tuple[float, dict]:
+def script(
+    path: Path, key: str, label: str, positive: str, run: Path, parameters: str, folder: Path
+) -> tuple[float, dict]:
     import json
 
     out = folder / "script.json"
@@ -88,7 +92,10 @@ def main(repeats: int) -> None:
 
     config = models.get("lightgbm").config(kind="lightgbm")
     settings = config.parameters(Task("y", "binary"), seed=0, threads=0)
-    settings |= {"num_iterations": config.num_iterations, "early_stopping_rounds": config.early_stopping_rounds}
+    settings |= {
+        "num_iterations": config.num_iterations,
+        "early_stopping_rounds": config.early_stopping_rounds,
+    }
     print(machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,7 +113,9 @@ def main(repeats: int) -> None:
                 tiny = folder / f"{title.split()[0]}-tiny-{number}"
                 start.append(recipe(small, key, label, positive, folder, tiny))
                 assignment(small, key, tiny)
-                start_script.append(script(small, key, label, positive, tiny, json.dumps(settings), folder)[0])
+                start_script.append(
+                    script(small, key, label, positive, tiny, json.dumps(settings), folder)[0]
+                )
             auc = metrics(run)["targets"]["label"]["models"]["lightgbm"]["test"]["roc_auc"]
             t, s = statistics.median(ours), statistics.median(theirs)
             fixed = statistics.median(start) - statistics.median(start_script)

@@ -1,6 +1,6 @@
 """`recipe=donor_multitarget`: the whole run, simulation included, in a fresh folder; then scoring with its bundle.
 
-    python tests/benchmarks/whole_recipe.py [donors]
+python tests/benchmarks/whole_recipe.py [donors]
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ def main(donors: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run = folder / "run"
-        seconds = toolkit("recipe=donor_multitarget", f"source.world.size={donors}", f"hydra.run.dir={run}", "quiet=true", folder=folder)
+        seconds = toolkit(
+            "recipe=donor_multitarget",
+            f"source.world.size={donors}",
+            f"hydra.run.dir={run}",
+            "quiet=true",
+            folder=folder,
+        )
         found = metrics(run)
         print(f"whole run {seconds:.0f} s, peak {peak_of_children():.1f} GB; stages: "
               + ", ".join(f"{key} {value:.0f}" for key, value in found["seconds"].items()))  # fmt: skip
@@ -29,12 +35,18 @@ def main(donors: int) -> None:
             rule = facts["models"]["rule"]["test"]["roc_auc"]
             print(f"  {target}: AUC {model['test']['roc_auc']:.4f} [{low:.4f}, {high:.4f}], rule {rule:.4f}, F1 {model['test']['f1']:.3f}, "
                   f"fit of all targets {model['fit_seconds']:.0f} s")  # fmt: skip
-        print("  weighted means:", {key: round(value, 4) for key, value in found["weighted_mean_of_binary_targets"].items()})
+        print(
+            "  weighted means:",
+            {key: round(value, 4) for key, value in found["weighted_mean_of_binary_targets"].items()},
+        )
         scores = folder / "scores"
         seconds = toolkit("score", f"run={run}", "cutoff=2024-01-01", f"output={scores}", folder=folder)
         scored = pd.read_parquet(scores / "scores.parquet").set_index("entity")
         tested = pd.read_parquet(run / "predictions.parquet").query("part == 'test'").set_index("entity")
-        gap = max(np.abs(scored.loc[tested.index, f"{t}.score"] - tested[f"{t}.score"]).max() for t in found["targets"])
+        gap = max(
+            np.abs(scored.loc[tested.index, f"{t}.score"] - tested[f"{t}.score"]).max()
+            for t in found["targets"]
+        )
         print(f"scoring {len(scored):,} donors x {len(found['targets'])} targets, features recomputed: {seconds:.0f} s; "
               f"largest difference to the run's scores {gap:.1e}")  # fmt: skip
 

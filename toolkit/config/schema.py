@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import toolkit.models
-import toolkit.simulate  # noqa: F401  registers the worlds
 from pydantic import Field
 
+import toolkit.models
+import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.measures import Cohort, FeatureSet, Target
 from toolkit.config.node import Node
 from toolkit.config.tables import Dataset, Source
