@@ -12,7 +12,7 @@ from scipy.special import expit
 from toolkit.errors import ConfigError, DataError
 from toolkit.evaluation.metrics import ece
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
-from toolkit.training.coherence import corrected_share, project
+from toolkit.training.coherence import corrected_share, nested, project
 from toolkit.training.threshold import (
     FillCapacity,
     MaximiseF1,
@@ -22,6 +22,7 @@ from toolkit.training.threshold import (
     ThresholdConfig,
     choose,
     decide,
+    decide_among,
 )
 
 
@@ -338,3 +339,16 @@ def test_projection_of_nothing_and_of_a_single_target():
     assert project(np.zeros((0, 3))).shape == (0, 3)
     assert corrected_share(np.zeros((0, 3)), np.zeros((0, 3))) == 0
     assert project([[0.4], [0.2]]).tolist() == [[0.4], [0.2]]
+
+
+def test_no_capacity_is_spent_on_rows_that_the_target_does_not_apply_to() -> None:
+    score = np.linspace(1, 0, 100)  # the best rows are those that it does not apply to
+    eligible = np.arange(100) >= 50
+    threshold = choose(FillCapacity(kind="fill_capacity", count=10), np.tile([1, 0], 50), score)
+    chosen = decide_among(threshold, score, np.repeat("one list", 100), eligible)
+    assert list(np.flatnonzero(chosen)) == list(range(50, 60))
+
+
+def test_whoever_is_acted_on_for_a_target_is_for_every_wider_one() -> None:
+    narrow_to_wide = [[True, False, False], [False, True, False], [False, False, False]]
+    assert nested(narrow_to_wide).tolist() == [[True, True, True], [False, True, True], [False, False, False]]

@@ -317,7 +317,7 @@ def test_a_regression_recipe_runs_to_its_end(tmp_path: Path) -> None:
     found = metrics["targets"]["amount"]
     assert found["type"] == "regression"
     chosen = found["models"][found["chosen"]]
-    assert chosen["test"]["r2"] > 0.1
+    assert chosen["test"]["spearman"] > 0.2  # in amounts, not in their logarithms, R² hangs on a few rows
     assert chosen["interval_95"]["r2"][0] < chosen["test"]["r2"] < chosen["interval_95"]["r2"][1]
     assert "amount.score" in pq.read_schema(folder / "predictions.parquet").names
     assert (folder / "lists" / "amount.csv").exists()

@@ -220,10 +220,10 @@ def test_thresholds_and_calibration_tuned_on_the_test_are_caught(
 ) -> None:
     honest = experiments.judge_validation
 
-    def peeking(config: Config, outcome: Outcome, name: str, fitted: Any, X: Any, lists: Any) -> None:
+    def peeking(config: Config, outcome: Outcome, name: str, fitted: Any, X: Any, lists: Any, eligible: Any) -> None:  # fmt: skip
         n, y = outcome.n_valid, outcome.y
         outcome.n_valid, outcome.y = len(X), stash["y"][outcome.rows]
-        honest(config, outcome, name, fitted, X, lists)
+        honest(config, outcome, name, fitted, X, lists, eligible)
         outcome.n_valid, outcome.y = n, y
 
     monkeypatch.setattr(experiments, "judge_validation", peeking)

@@ -210,6 +210,21 @@ class TestEveryFile:
             assert word in plan
         assert "training and evaluation: " in (run / "run.log").read_text("utf-8")
 
+    def test_a_backtest_shows_every_fold(self, work: Work) -> None:
+        cohort = 'cutoffs: ["2020-07-01", "2021-01-01", "2021-07-01", "2022-01-01", "2022-06-01"]\n'
+        work.write({"conf/cohort/yearly.yaml": cohort})
+        said = work.run("recipe=shop", "split=rolling", "split.folds=2", "evaluation.bootstrap=20")
+        assert said.code == 0, said.err
+        (run,) = work.runs()
+        folds = [f for f in strict(run / "metrics.json")["backtest"] if f["model"] == "logistic"]
+        assert [fold["metric"] for fold in folds] == ["roc_auc"] * 2
+        line = "backtest orders_again, logistic: roc_auc " + ", ".join(
+            f"● {fold['value']:.3f} [{fold['interval_95']['roc_auc'][0]:.3f}, {fold['interval_95']['roc_auc'][1]:.3f}]"
+            for fold in folds
+        )
+        assert line in said.out
+        assert line in (run / "summary.md").read_text("utf-8")
+
     def test_data_and_environment_say_from_what(self, run: Path) -> None:
         data = strict(run / "data.json")
         assert data["clients"]["rows_read"] == data["clients"]["rows_kept"] == 240

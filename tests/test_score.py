@@ -36,7 +36,7 @@ def difference(run: Path, scores: Path) -> float:
             assert (both[name] == both[f"{name} new"]).all(), name
         else:
             worst = max(worst, (both[name] - both[f"{name} new"]).abs().max())
-    assert any(name.endswith(".score new") for name in both)
+    assert any(name.endswith((".score new", "decision new")) for name in both)
     return float(worst)
 
 
@@ -144,6 +144,59 @@ class TestTheSameAsInTheRun:
             assert sorted(listed.entity) == sorted(applies)
         labelled = pq.read_table(run / "predictions.parquet").to_pandas().query("part == 'test'")
         assert set(labelled.dropna(subset="orders_again.label").entity) == set(applies)
+
+    def test_a_capacity_is_filled_with_those_whom_a_target_applies_to(self, work: Work) -> None:
+        work.write({"conf/target/orders_again.yaml": (
+            "kind: event_within\ntable: orders\nhorizon: 6 months\namong: [{table: orders, within: 6 months}]\n"
+            "threshold: {kind: fill_capacity, count: 20}\n")})  # fmt: skip
+        run = finished(work, "recipe=shop")
+        assert work.run("score", f"run={run}", "cutoff=2022-01-01", "output=new").code == 0
+        assert difference(run, work.folder / "new") <= 1e-12
+        for folder in (run, work.folder / "new"):
+            listed = pd.read_csv(folder / "lists/orders_again.csv")
+            assert listed.act.tolist() == ["yes"] * 20 + ["no"] * (len(listed) - 20)
+
+    @pytest.mark.parametrize("transform", ["none", "log1p"])
+    def test_on_a_number(self, work: Work, transform: str) -> None:
+        work.write({"conf/target/orders_again.yaml": (
+            "kind: value\nof: {table: orders, agg: sum, column: amount, window: horizon}\nhorizon: 6 months\n"
+            f"transform: {transform}\n")})  # fmt: skip
+        run = finished(work, "recipe=shop", "model=[lightgbm]", "model.lightgbm.num_iterations=20")
+        assert work.run("score", f"run={run}", "cutoff=2022-01-01", "output=new").code == 0
+        assert difference(run, work.folder / "new") == 0
+        listed = pd.read_csv(run / "lists/orders_again.csv")
+        assert list(listed) == ["rank", "entity", "cutoff", "value", "decile"]
+        assert listed.value.is_monotonic_decreasing
+        assert (work.folder / "new/lists/orders_again.csv").read_bytes() == (
+            run / "lists/orders_again.csv"
+        ).read_bytes()
+
+    def test_on_classes(self, work: Work) -> None:
+        work.write({"conf/target/orders_again.yaml": (
+            "kind: classes\nhorizon: 6 months\nterms: {n: {table: orders, agg: count, window: horizon}}\n"
+            "classes: {none: n = 0, one: n = 1, more: n > 1}\n")})  # fmt: skip
+        run = finished(work, "recipe=shop")
+        assert work.run("score", f"run={run}", "cutoff=2022-01-01", "output=new").code == 0
+        assert difference(run, work.folder / "new") <= 1e-12
+        listed = pd.read_csv(run / "lists/orders_again.csv", keep_default_na=False)
+        assert set(listed["class"]) <= {"none", "one", "more"}
+
+    def test_of_a_single_entity_in_a_folder_of_its_own(self, work: Work) -> None:
+        run = finished(work, "recipe=shop")
+        ran = (
+            pq.read_table(run / "predictions.parquet").to_pandas().query("part == 'test'").set_index("entity")
+        )
+        (work.folder / "one").mkdir()
+        for name in ("clients.csv", "orders.csv"):
+            header, *lines = (work.folder / "data" / name).read_text().splitlines(keepends=True)
+            (work.folder / "one" / name).write_text(
+                header + "".join(x for x in lines if x.startswith("0007,"))
+            )
+        said = work.run("score", f"run={run}", "input=one", "cutoff=2022-01-01", "output=new")
+        assert "1 rows of clients: 1 scored" in said.out
+        (row,) = pq.read_table(work.folder / "new/scores.parquet").to_pylist()
+        assert row["entity"] == "0007"
+        assert row["orders_again.score"] == pytest.approx(ran.loc["0007", "orders_again.score"], abs=1e-12)
 
     def test_from_another_folder_with_the_bundle_alone(
         self, work: Work, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
@@ -312,11 +365,15 @@ class TestCutoffs:
             said = work.run("score", f"run={run}", *words)
             assert f"scored at {after}," in said.out
 
-    def test_a_cutoff_long_after_the_data_is_told(self, work: Work) -> None:
+    def test_a_cutoff_after_the_data_is_told_and_one_long_after_it_refused(self, work: Work) -> None:
         run = finished(work, "recipe=shop")
-        said = work.run("score", f"run={run}", "cutoff=2024-01-01")
-        assert said.code == 0
+        said = work.run("score", f"run={run}", "cutoff=2023-02-01")
+        assert said.code == 0, said.err
         assert re.search(r"the cutoff lies \d+ days after the last row", said.out)
+        said = work.run("score", f"run={run}", "cutoff=2030-01-01", "output=far")
+        assert said.code == 2
+        assert "far beyond the data" in said.err
+        assert not (work.folder / "far").exists()
 
     @pytest.mark.parametrize(
         ("cutoff", "says"),

@@ -21,7 +21,7 @@ ENTITY, CUTOFF = np.tile(KEYS, 12), np.repeat(MONTHS, 400)
 def split(declared: dict[str, Any], horizon: str | None = "1 month", **more: Any) -> list[Assignment]:
     node = TypeAdapter(Split).validate_python(declared)
     rows = {"entity": ENTITY, "cutoff": CUTOFF, "seed": 1} | more
-    return assign(node, horizon=span(horizon) if horizon else None, **rows)
+    return assign(node, horizons=[span(horizon)] if horizon else [], **rows)
 
 
 def months(found: Assignment, part: int, cutoff: np.ndarray = CUTOFF) -> list[int]:
@@ -147,3 +147,24 @@ def test_an_empty_part_is_refused() -> None:
     with pytest.raises(DataError, match="no rows for train") as error:
         split({"kind": "grouped", "test": 0.5, "validation": 0.5})
     assert "train: 0" in str(error.value)
+
+
+def test_every_horizon_has_ended_before_the_test_not_only_the_longest_on_average() -> None:
+    """30 days from 1 February end on 3 March, a month ends on 1 March."""
+    node = TypeAdapter(Split).validate_python({"kind": "temporal"})
+    moments = np.repeat(np.array(["2022-01-01", "2022-02-01", "2022-03-01"], "datetime64[us]"), 400)
+    entity = np.tile(KEYS, 3)
+    (found,) = assign(node, entity, moments, [span("30d"), span("1 month")], 1)
+    assert months(found, TRAIN, moments) == [1]
+    assert months(found, UNUSED, moments) == [2]
+    (month_only,) = assign(node, entity, moments, [span("1 month")], 1)
+    assert months(month_only, TRAIN, moments) == [1, 2]
+
+
+def test_horizons_are_measured_on_the_calendar_of_the_cohorts_zone() -> None:
+    """A month from 1 March in Tokyo ends on 1 April in Tokyo; from the instant in UTC it would end on 28 March."""
+    node = TypeAdapter(Split).validate_python({"kind": "temporal"})
+    stamps = np.array(["2023-01-31T15:00", "2023-02-28T15:00", "2023-03-28T15:00"], "datetime64[us]")
+    moments, entity = np.repeat(stamps, 400), np.tile(KEYS, 3)
+    (found,) = assign(node, entity, moments, [span("1 month")], 1, zone="Asia/Tokyo")
+    assert set(moments[found.rows(UNUSED)]) == {stamps[1]}

@@ -83,7 +83,6 @@ class TestPlan:
             rest = [name for name in found if name not in numeric]
             assert found[rest].equals(same[rest])
 
-    @pytest.mark.xfail(reason="Compiled.cohort_sql is empty when the cohort is found in the cache")
     def test_it_is_the_same_when_everything_is_in_the_cache(self, work: Work, plan: str) -> None:
         assert work.run("plan", "recipe=shop").out == plan
 

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from toolkit import __version__, bundle
 from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
-from toolkit.config.schema import Config
+from toolkit.config.schema import Config, Engine
 from toolkit.config.tables import Dataset
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError
@@ -38,6 +38,7 @@ class Head:
     position: int
     calibrator: Calibrator
     threshold: Threshold | None
+    logged: bool = False  # fitted as ln(1 + value), read as the value
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Scorer:
     coherent: tuple[tuple[str, ...], ...]
     features: tuple[str, ...]
     list_size: int
+    engine: Engine
 
 
 def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
@@ -89,7 +91,7 @@ def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) ->
         heads.append({
             "name": task.name, "type": task.type, "classes": list(task.classes), "model": chosen.model, "position": position,
             "calibrator": chosen.calibrator.to_dict(), "threshold": chosen.threshold and chosen.threshold.to_dict(),
-            "label_state": outcome.states[task.name].to_dict(),
+            "label_state": outcome.states[task.name].to_dict(), "logged": getattr(config.target[task.name], "transform", "none") == "log1p",
         })  # fmt: skip
     used = {str(head["model"]) for head in heads}
     contents: dict[str, Any] = {
@@ -98,7 +100,7 @@ def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) ->
             "dataset": dataset.model_dump(mode="json"), "cohort": config.cohort.model_dump(mode="json"),
             "target": {name: node.model_dump(mode="json") for name, node in config.target.items()},
             "features": {name: node.model_dump(mode="json") for name, node in frozen_features(config, compiled).items()},
-            "labels": sorted(compiled.labels), "coherent": config.coherent, "list_size": config.evaluation.list_size,
+            "labels": sorted(compiled.labels), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
             "feature_names": [feature.name for feature in compiled.features],
             "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs],
         }),
@@ -144,7 +146,7 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
     )
     parsed = tuple(
         Head(h["name"], h["type"], tuple(h["classes"]), h["model"], int(h["position"]), Calibrator.from_dict(h["calibrator"]),
-             Threshold.from_dict(h["threshold"]) if h["threshold"] else None)
+             Threshold.from_dict(h["threshold"]) if h["threshold"] else None, bool(h["logged"]))
         for h in heads
     )  # fmt: skip
     return Scorer(
@@ -157,4 +159,5 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
         coherent=tuple(tuple(chain) for chain in recipe["coherent"]),
         features=tuple(recipe["feature_names"]),
         list_size=int(recipe["list_size"]),
+        engine=Engine.model_validate(recipe["engine"]),
     )

@@ -8,9 +8,12 @@ code which the user installed, never a path that a file names.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any, Union
 
 from pydantic import BaseModel, Field
@@ -33,6 +36,12 @@ class Component:
     def description(self) -> str:
         """First line of the configuration class's docstring."""
         return (self.config.__doc__ or "").strip().split("\n")[0]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the source of the module that defines the component: changed code, other results."""
+        source = inspect.getsourcefile(self.config)
+        return hashlib.sha256(Path(source).read_bytes() if source else self.name.encode()).hexdigest()
 
 
 @dataclass

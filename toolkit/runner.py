@@ -94,7 +94,6 @@ def prepare(config: Config, work: Workplace) -> Prepared:
 
 def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignment]:
     spans = [target.horizon for target in compiled.targets.values() if target.horizon]
-    longest = max(spans, key=lambda span: span.days, default=None)
     strata = None
     if isinstance(config.split, RandomSplit) and config.split.stratify:
         name = config.split.stratify
@@ -111,7 +110,9 @@ def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignmen
                 why="the split is decided before any other label can be known",
             )
         strata = matrix.values[name]
-    return assign(config.split, matrix.entity, matrix.cutoff, longest, config.seed, strata)
+    return assign(
+        config.split, matrix.entity, matrix.cutoff, spans, config.seed, strata, config.cohort.timezone
+    )
 
 
 def check_names(config: Config, features: list[str]) -> None:
@@ -123,14 +124,6 @@ def check_names(config: Config, features: list[str]) -> None:
                 where="evaluation.segments",
                 fix=did_you_mean(name, features),
             )
-    for chain in config.coherent:
-        for name in chain:
-            if name not in config.target:
-                raise ConfigError(
-                    f"`coherent` names `{name}`, which is not a target",
-                    where="coherent",
-                    fix=did_you_mean(name, config.target),
-                )
 
 
 @dataclass(frozen=True)
@@ -179,9 +172,9 @@ def run(
                     yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8"
                 )
                 write_json(place.path / "environment.json", environment(config, overrides))
-            facts = facts_of(config, prepared, work, begun)
+            facts = facts_of(config, prepared, backtest, work, begun)
             write_json(place.path / "metrics.json", metrics_of(config, outcome, backtest, work, begun))
-            text = summary.markdown(outcome, facts, backtest)
+            text = summary.markdown(outcome, facts)
             (place.path / "summary.md").write_text(text, encoding="utf-8")
     return Done(place.final, outcome, facts)
 
@@ -205,16 +198,18 @@ def fold_lines(outcome: Outcome) -> list[dict[str, Any]]:
     kinds = {task.name: task.type for task in outcome.tasks}
     return [
         {"fold": outcome.assignment.name, "target": c.target, "model": c.model, "chosen": c.chosen,
-         "metric": HEADLINE[kinds[c.target]], "value": c.test[HEADLINE[kinds[c.target]]], "test": c.test}
+         "metric": HEADLINE[kinds[c.target]], "value": c.test[HEADLINE[kinds[c.target]]], "test": c.test, "interval_95": c.intervals}
         for c in outcome.candidates
     ]  # fmt: skip
 
 
-def facts_of(config: Config, prepared: Prepared, work: Workplace, begun: float) -> dict[str, Any]:
+def facts_of(
+    config: Config, prepared: Prepared, backtest: list[dict[str, Any]], work: Workplace, begun: float
+) -> dict[str, Any]:
     """What the summary says besides the models."""
     stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in work.seconds.items())
     return {
-        "name": config.name or "run", "description": config.description,
+        "name": config.name or "run", "description": config.description, "backtest": backtest,
         "seconds": time.perf_counter() - begun, "stages": stages, "assumptions": prepared.compiled.assumptions(),
         "rejected": [(t.name, t.rows_rejected, "; ".join(f"{why}: {n:,}" for why, n in list(t.reasons.items())[:3]))
                      for t in prepared.tables.loaded.values() if t.rows_rejected],

@@ -18,7 +18,7 @@ COMPOSING = {
 }
 OTHER = {
     "score": "score new data with a bundle",
-    "list": "components, recipes and options",
+    "list": "recipes, and the options of every group",
     "schema": "write JSON Schemas for editors",
 }
 VERBS = {**COMPOSING, **OTHER}

@@ -113,10 +113,12 @@ def _compose(verb: str, rest: list[str]) -> int:
     search = install(config_dir)
     words, flags = _words_and_flags(rest)
     codes: list[int] = []
+    listed: set[Path] = set()  # Hydra lists the overrides of a sweep in a file, secrets among them
 
     def job(config: Any) -> None:
         several = HydraConfig.get().mode == RunMode.MULTIRUN
         folder = Path(HydraConfig.get().runtime.output_dir)
+        listed.add(Path(HydraConfig.get().sweep.dir) / "multirun.yaml")
         try:
             codes.append(_handler(verb)(composed(config)))
         except UserError as error:
@@ -149,6 +151,9 @@ def _compose(verb: str, rest: list[str]) -> int:
             if mistake is None:
                 raise
             raise mistake from None
+        finally:
+            for path in listed:
+                path.unlink(missing_ok=True)
     return max(codes, default=0)
 
 

@@ -4,54 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from rich.console import Console
 from rich.text import Text
 
-from toolkit.config.check import looks_secret, validate
+from toolkit.cli.masking import masked, without_secrets
+from toolkit.cli.scoring import score
+from toolkit.cli.terminal import OUT, Ticker, pairs
+from toolkit.config.check import validate
 from toolkit.config.compose import Composed
 from toolkit.config.provenance import DEFAULT
 from toolkit.config.schema import Config
-from toolkit.errors import ConfigError, UserError, did_you_mean, nearest
-from toolkit.runfolder import aside, free
+from toolkit.errors import ConfigError, UserError, did_you_mean
+from toolkit.runfolder import free
 
-WIDE = 140  # where output is not a terminal, lines are as long as they need
-OUT = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-ERR = Console(stderr=True, highlight=False)
-
-
-class Ticker:
-    """Says on stderr what is being done: a live line on a terminal, a line per stage elsewhere."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.quiet, self.last, self.begun = quiet, "", time.perf_counter()
-        self.status = ERR.status("", spinner="dots") if ERR.is_terminal and not quiet else None
-
-    def __call__(self, what: str, share: float) -> None:
-        if self.quiet:
-            return
-        seconds = time.perf_counter() - self.begun
-        if self.status is not None:
-            self.status.update(Text(f"{seconds:5.0f} s  {what}" + (f"  {share:.0%}" if share else "")))
-            self.status.start()
-        elif what.split(":")[0] != self.last:
-            self.last = what.split(":")[0]
-            ERR.print(Text(f"{seconds:7.1f} s  {self.last}"), soft_wrap=True)
-
-    def __enter__(self) -> Ticker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.status is not None:
-            self.status.stop()
+__all__ = ["check", "listing", "plan", "run", "schema", "score", "show", "simulate"]
 
 
 def typed(composed: Composed) -> Config:
@@ -59,61 +31,6 @@ def typed(composed: Composed) -> Config:
     chosen = dict(composed.plain)
     chosen["name"] = chosen.get("name") or composed.recipe
     return validate(Config, chosen, composed.provenance)
-
-
-MASK = "***"
-
-
-def secrets(composed: Composed) -> dict[tuple[str, ...], str]:
-    """The values that are nowhere shown or kept, by key: from the environment, or secret by key or shape."""
-    found = {}
-
-    def walk(value: Any, path: tuple[str, ...]) -> None:
-        if isinstance(value, dict | list):
-            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-                walk(item, (*path, str(key)))
-        elif value not in (None, ""):
-            named = ".".join(path) in composed.from_environment or looks_secret(path, "")
-            # Paths are long words with digits too; one that is there is no password.
-            shaped = isinstance(value, str) and looks_secret((), value) and not _exists(value)
-            if named or shaped:
-                found[path] = str(value)
-
-    walk(composed.plain, ())
-    return found
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).expanduser().exists()
-    except OSError:  # too long for a name
-        return False
-
-
-def masked(composed: Composed) -> dict[str, Any]:
-    """The resolved configuration without secrets."""
-    hidden = secrets(composed)
-
-    def walk(value: Any, path: tuple[str, ...]) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(item, (*path, str(key))) for key, item in value.items()}
-        if isinstance(value, list):
-            return [walk(item, (*path, str(index))) for index, item in enumerate(value)]
-        return MASK if path in hidden else value
-
-    return walk(composed.plain, ())
-
-
-def without_secrets(composed: Composed) -> Callable[[str], str]:
-    """What replaces, in a text such as an override, every secret of the configuration by a mask."""
-    hidden = sorted(set(secrets(composed).values()), key=len, reverse=True)
-
-    def scrub(text: str) -> str:
-        for secret in hidden:
-            text = text.replace(secret, MASK)
-        return text
-
-    return scrub
 
 
 def run(composed: Composed) -> int:
@@ -125,7 +42,7 @@ def run(composed: Composed) -> int:
     scrub = without_secrets(composed)
     kept = masked(composed), [scrub(word) for word in composed.overrides]
     with Ticker(config.quiet) as ticker, located(composed):
-        done = runner.run(config, _folder(composed, scrub), kept[0], ticker, kept[1])
+        done = runner.run(config, _folder(composed), kept[0], ticker, kept[1])
     if config.quiet:
         OUT.print(Text(str(done.folder)), soft_wrap=True)
     else:
@@ -133,16 +50,11 @@ def run(composed: Composed) -> int:
     return 0
 
 
-def _folder(composed: Composed, scrub: Callable[[str], str]) -> Path:
+def _folder(composed: Composed) -> Path:
     """The run's folder: as the command line names it, otherwise the next free one of this second."""
-    hydra = HydraConfig.get()
-    if (
-        hydra.mode == RunMode.MULTIRUN
-    ):  # Hydra keeps the command line there, secrets and all; each run keeps its own
-        Path(hydra.sweep.dir, "multirun.yaml").unlink(missing_ok=True)
-    folder = composed.folder.with_name(scrub(composed.folder.name).replace(MASK, "hidden"))
-    named = any(word.startswith(("hydra.run.", "hydra.sweep.")) for word in hydra.overrides.hydra)
-    return folder if named else free(folder)
+    words = HydraConfig.get().overrides.hydra
+    named = any(word.startswith(("hydra.run.", "hydra.sweep.")) for word in words)
+    return composed.folder if named else free(composed.folder)
 
 
 @contextmanager
@@ -230,117 +142,6 @@ def simulate(composed: Composed) -> int:
 
         OUT.print(Text(f"  {path.name}: {pq.ParquetFile(path).metadata.num_rows:,} rows"))
     return 0
-
-
-SCORE_HELP = """python -m toolkit score run=FOLDER [input=FOLDER] [cutoff=DAY|latest] [output=FOLDER] [cache=FOLDER]
-
-Scores tables with a run's bundle. The features are recomputed by the code that trained on them.
-
-  run     a run's folder, or a bundle's
-  input   folder with the tables (CSV or Parquet); default: where the run found them
-  cutoff  moment to score at; default: latest, the end of the data
-  output  folder to write; default: outputs/scores/<run>/<time>
-  cache   folder of prepared data; default: the run's
-"""
-
-
-def pairs(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
-    """key=value arguments of a verb that composes nothing."""
-    found: dict[str, str] = {}
-    for argument in arguments:
-        key, sign, value = argument.partition("=")
-        if not sign or key not in known:
-            raise ConfigError(
-                f"`{argument}` is not an argument here", where="command line", fix=did_you_mean(key, known)
-            )
-        if not value or key in found:
-            raise ConfigError(f"`{key}=` is " + ("given twice" if value else "empty"), where="command line")
-        found[key] = value
-    return found
-
-
-def score(arguments: list[str]) -> int:
-    """Score new tables with a bundle."""
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print(SCORE_HELP)
-        return 0
-    given = pairs(arguments, ("run", "input", "cutoff", "output", "cache"))
-    if "run" not in given:
-        raise ConfigError(
-            "which run's bundle should score?", where="command line", fix="run=outputs/<recipe>/<time>"
-        )
-    from toolkit import bundling
-    from toolkit.config.schema import Engine
-    from toolkit.data.cache import Cache
-    from toolkit.report.lists import file_name
-    from toolkit.scoring import batch
-
-    folder = _bundle_of(Path(given["run"]))
-    scorer = bundling.read(folder)
-    source, root = _scoring_source(Path(given["run"], "config.yaml"), given)
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    output = (
-        Path(given["output"])
-        if "output" in given
-        else free(Path("outputs/scores", file_name(scorer.name), stamp))
-    )
-    with Ticker(False) as ticker, aside(output) as place:
-        Path(root).mkdir(parents=True, exist_ok=True)
-        scored = batch.score(scorer, source, given.get("cutoff"), Cache(Path(root)), Engine(), ticker)
-        lines = batch.write(scorer, scored, place.path)
-    for line in [*lines, f"files: {place.final}"]:
-        OUT.print(Text(line), soft_wrap=True)
-    return 0
-
-
-def _bundle_of(given: Path) -> Path:
-    """The bundle's folder behind `run=`."""
-    if not given.is_dir():
-        beside = [path.name for path in given.parent.iterdir()] if given.parent.is_dir() else []
-        close = nearest(given.name, beside)
-        fix = f"did you mean `{given.parent / close}`?" if close else "run=outputs/<recipe>/<time>"
-        raise ConfigError(f"there is no folder `{given}`", where="run", fix=fix)
-    for folder in (given / "bundle", given):
-        if (folder / "manifest.json").is_file():
-            return folder
-    raise ConfigError(
-        f"there is no bundle in `{given}`",
-        where="run",
-        why="a run's folder holds `bundle/`, and a bundle holds `manifest.json`",
-        fix="run=outputs/<recipe>/<time>",
-    )
-
-
-def _scoring_source(config: Path, given: dict[str, str]) -> tuple[Any, str]:
-    """Where the tables to score come from: `input=`, otherwise where the run found its own (`config`)."""
-    from pydantic import TypeAdapter, ValidationError
-
-    from toolkit.config.tables import FolderSource, Source
-
-    recorded: dict[str, Any] = {}
-    if config.is_file():
-        try:
-            recorded = yaml.safe_load(config.read_text(encoding="utf-8"))
-            before = TypeAdapter(Source).validate_python(recorded["source"])
-        except (yaml.YAMLError, UnicodeDecodeError, ValidationError, TypeError, KeyError) as error:
-            raise ConfigError(
-                "the run's configuration cannot be read",
-                where=str(config),
-                why=str(error).split("\n")[0],
-                fix="give the bundle's own folder, run=<run>/bundle, and input=<folder with the tables>",
-            ) from None
-    cache = given.get("cache") or recorded.get("cache", "outputs/.cache")
-    if "input" in given:
-        options = {"csv": before.csv} if recorded and isinstance(before, FolderSource) else {}
-        return FolderSource(kind="folder", path=given["input"], **options), cache
-    if not recorded or MASK in str(recorded["source"]):
-        secret = "the run's source holds a secret, which was not kept"
-        raise ConfigError(
-            secret if recorded else "a bundle alone does not say where the tables are",
-            where="command line",
-            fix="input=<folder with the tables>",
-        )
-    return before, cache
 
 
 def listing(arguments: list[str]) -> int:

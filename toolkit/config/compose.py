@@ -6,7 +6,6 @@ recipe at the root, without a `# @package` header in the file.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -242,7 +241,6 @@ def install(config_dir: str | None = None) -> list[Root]:
     resolvers: dict[str, Callable[..., Any]] = {
         "packaged": lambda name: str(packaged(name)),
         "or": lambda *values: next((value for value in values if value not in (None, "")), None),
-        "as_folder": lambda text: re.sub(r"[^\w=.,+-]+", "_", text)[:100],
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)

@@ -214,6 +214,19 @@ Target = Annotated[
 ]
 
 
+def type_of(target: TargetNode) -> Literal["binary", "multiclass", "regression"]:
+    """What a target asks for: yes or no, one of several, a number."""
+    if isinstance(target, ColumnTarget):
+        return target.type
+    return (
+        "regression"
+        if isinstance(target, Value)
+        else "multiclass"
+        if isinstance(target, Classes)
+        else "binary"
+    )
+
+
 class FeatureNode(Node):
     """What every feature set has."""
 

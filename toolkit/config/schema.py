@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
-from toolkit.config.measures import Cohort, FeatureSet, Target
+from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
 from toolkit.config.node import Node
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.time import SpanText
+from toolkit.errors import did_you_mean
 from toolkit.registry import models
 from toolkit.training.calibration import Calibration
 from toolkit.training.threshold import MaximiseF1, ThresholdConfig
@@ -81,6 +83,16 @@ class Evaluation(Node):
         ["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500"
     )
     bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def sizes_are_shares_or_counts(cls, value: Any) -> Any:
+        for item in value if isinstance(value, list) else []:
+            found = re.fullmatch(r"(\d+(\.\d+)?)%|([1-9]\d*)", str(item))
+            if not found or (found.group(1) and not 0 < float(found.group(1)) <= 100):
+                raise ValueError(f"`{item}` is no size of a list; write 5% (of the rows) or 500 (rows)")
+        return [str(item) for item in value] if isinstance(value, list) else value
+
     segments: list[str] = Field([], description="attributes by which test metrics are broken down")
     smallest_group: int = Field(50, ge=1, description="groups with fewer rows are withheld")
     list_size: int = Field(5_000, ge=1, description="rows of a ranked list per target")
@@ -111,7 +123,6 @@ class Config(Node):
     description: str = ""
     seed: int = Field(0, ge=0, lt=2**31)
     cache: str = Field("outputs/.cache", description="folder of prepared data, keyed by content")
-    verbose: bool = False
     quiet: bool = False
     dataset: Dataset
     source: Source
@@ -128,4 +139,24 @@ class Config(Node):
     vars: dict[str, str | int | float | bool | None] = Field(
         {}, description="variables for `${vars.name}` elsewhere"
     )
-    coherent: list[list[str]] = Field([], description="chains of nested targets, smallest probability first")
+    coherent: list[list[str]] = Field(
+        [], description="chains of nested binary targets, smallest probability first"
+    )
+
+    @model_validator(mode="after")
+    def chains_nest_binary_targets(self) -> Config:
+        told: set[str] = set()
+        for chain in self.coherent:
+            for name in chain:
+                if name not in self.target:
+                    raise ValueError(
+                        f"`coherent` names `{name}`, which is not a target; {did_you_mean(name, self.target)}"
+                    )
+                if type_of(self.target[name]) != "binary":
+                    raise ValueError(f"`coherent` names `{name}`, which is not a yes-or-no target")
+            if len(chain) < 2 or len({*chain}) < len(chain) or told & {*chain}:
+                raise ValueError(
+                    "a chain in `coherent` has at least two targets, and a target stands in one chain, once"
+                )
+            told |= {*chain}
+        return self

@@ -75,6 +75,7 @@ def _answered(finding: Finding, config: Audit, view: View) -> Finding:
     if finding.feature in config.acknowledge:
         return replace(finding, answer=config.acknowledge[finding.feature])
     sources = {feature.name: feature.sources for feature in view.features}.get(finding.feature, frozenset())
-    if finding.target in view.lineage.partly_known and sources & view.lineage.targets[finding.target]:
+    measured = view.lineage.targets.get(finding.target or "", frozenset()) - view.lineage.roles
+    if finding.target in view.lineage.partly_known and sources & measured:
         return replace(finding, answer="the target is partly known at the cutoff, through the same column")
     return finding

@@ -60,13 +60,15 @@ class Parts:
 class Lineage:
     """Where things come from. targets: target → its (table, column) pairs; partly_known: targets whose
     measure also looks back; dated: tables with a clock; dates: date columns of tables without one;
-    early: dated table → share of its rows that are stamped as known before they happened."""
+    early: dated table → share of its rows that are stamped as known before they happened; roles: clocks
+    and keys, which rows share with everything that is made of them."""
 
     targets: Mapping[str, frozenset[Source]] = field(default_factory=dict)
     partly_known: frozenset[str] = frozenset()
     dated: frozenset[str] = frozenset()
     dates: frozenset[Source] = frozenset()
     early: Mapping[str, float] = field(default_factory=dict)
+    roles: frozenset[Source] = frozenset()
 
 
 def lineage_of(compiled: Compiled) -> Lineage:
@@ -89,6 +91,8 @@ def lineage_of(compiled: Compiled) -> Lineage:
         frozenset((table.name, name) for table in tables if not table.spec.clock
                   for name, column in table.columns.items() if column.type in ("date", "timestamp")),
         early,
+        frozenset((table.name, name) for table in tables
+                  for name in (table.spec.clock, table.spec.event_time, table.spec.entity, *table.spec.keys) if name),
     )  # fmt: skip
 
 

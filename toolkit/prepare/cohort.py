@@ -30,7 +30,7 @@ from toolkit.prepare.frame import (
     sub,
 )
 
-__all__ = ["COHORT", "Moments", "data_end", "filtered", "keep", "looking_back", "moments", "parse_day"]
+__all__ = ["COHORT", "Moments", "data_end", "filtered", "looking_back", "moments", "parse_day", "statements"]
 COHORT, CANDIDATES = "@cohort", "@candidates"
 FEATURES = Frame(COHORT)
 
@@ -53,12 +53,13 @@ def chosen_by(cohort: Cohort, tables: Tables) -> frozenset[Source]:
     return read | frozenset(entity.sources(where.columns if where else frozenset()))
 
 
-def keep(
-    cohort: Cohort, cutoffs: Sequence[datetime], tables: Tables, engine: Engine, name: str = COHORT
+def statements(
+    cohort: Cohort, cutoffs: Sequence[datetime], tables: Tables
 ) -> list[tuple[str, exp.Expression]]:
-    """Make the frame of rows under `name`: `@row` 0 … n-1 in order of (cutoff, entity), `entity`, `cutoff`.
+    """The frame of rows, as tables to keep in turn: the last is `@cohort`.
 
-    Entities of a dated entity table are rows only once they were known. Returns the statements run.
+    It has `@row` 0 … n-1 in order of (cutoff, entity), `entity` and `cutoff`. Entities of a dated entity
+    table are rows only once they were known.
     """
     entity = tables[tables.dataset.entity]
     where = admit(cohort.where, entity, "cohort.where")
@@ -89,11 +90,7 @@ def keep(
     order = exp.Order(expressions=[exp.Ordered(this=col(CUTOFF)), exp.Ordered(this=col(ENTITY))])
     number = exp.Sub(this=exp.Window(this=sql.call("row_number"), order=order), expression=sql.literal(1))
     final = exp.select(sql.named(number, ROW), col(ENTITY), col(CUTOFF)).from_(sub(rows, "r"))
-    steps: list[tuple[str, exp.Expression]] = [(CANDIDATES, candidates), (name, final.order_by(col(ROW)))]
-    for step_name, tree in steps:
-        engine.keep(step_name, tree)
-    engine.drop(CANDIDATES)
-    return steps
+    return [(CANDIDATES, candidates), (COHORT, final.order_by(col(ROW)))]
 
 
 def looking_ahead(cohort: Frame, horizon: Span, at: str, engine: Engine) -> Frame:

@@ -126,9 +126,12 @@ def _utc(moment: datetime, table: Loaded, zone: str) -> datetime:
 
 
 def _end(used: set[str], tables: Tables, zone: str) -> datetime | None:
-    """The end of the data that a target is measured in: the latest of its tables' ends."""
+    """The end of the data that a target is measured in: the earliest of its tables' ends.
+
+    A table that merely falls silent earlier says so with `observed_until`.
+    """
     ends = [data_end(tables[name], zone) for name in used if tables[name].spec.clock]
-    return max((end for end in ends if end), default=None)
+    return min((end for end in ends if end), default=None)
 
 
 def _slack(horizon: Span) -> timedelta:

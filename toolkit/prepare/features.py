@@ -62,12 +62,11 @@ class Feature:
 
 @dataclass(frozen=True)
 class CompiledSet:
-    """A feature set: its features, the query that makes them, the tables it reads, assumptions it rests on."""
+    """A feature set: its features, and the query that makes them."""
 
     name: str
     features: tuple[Feature, ...]
     query: Query
-    assumptions: tuple[str, ...] = ()
 
 
 def compile_set(
@@ -96,11 +95,7 @@ def compile_set(
                 fix="give one of them a `name`",
             )
         taken[feature.name.casefold()] = feature.name
-    undated = [table for table in sorted(query.tables) if not tables[table].spec.clock]
-    assumptions = tuple(
-        f"table `{table}` has no clock: its rows are taken as known at every cutoff" for table in undated
-    )
-    return CompiledSet(name, tuple(features), query, assumptions)
+    return CompiledSet(name, tuple(features), query)
 
 
 def _attributes(

@@ -94,7 +94,11 @@ class Compiled:
         return [feature for compiled in self.sets for feature in compiled.features]
 
     def assumptions(self) -> list[str]:
-        return sorted({text for compiled in self.sets for text in compiled.assumptions})
+        """What is taken on trust: rows of undated tables, whatever reads them."""
+        undated = [name for name, table in self.tables.loaded.items() if not table.spec.clock]
+        return [
+            f"table `{name}` has no clock: its rows are taken as known at every cutoff" for name in undated
+        ]
 
 
 @dataclass
@@ -135,12 +139,14 @@ def compile_all(
         "cohort": declaration.cohort.model_dump(exclude={"description"}), "cutoffs": [c.isoformat() for c in cutoffs],
         "tables": tables.fingerprints(cohorts.tables_of_cohort(declaration.cohort, declaration.dataset)), "code": code_digest(*CODE),
     }  # fmt: skip
-    statements: list[tuple[str, exp.Expression]] = []
+    statements = cohorts.statements(declaration.cohort, cutoffs, tables)
 
     def build(folder: Path) -> None:
-        statements.extend(cohorts.keep(declaration.cohort, cutoffs, tables, engine))
+        for name, tree in statements:
+            engine.keep(name, tree)
         engine.write(exp.select("*").from_(sql.table(COHORT)).order_by(col(ROW)), folder / "rows.parquet")
-        engine.drop(COHORT)
+        for name, _ in statements:
+            engine.drop(name)
 
     folder = cache.entry("cohorts", key, build)
     engine.view(COHORT, folder / "rows.parquet")

@@ -203,7 +203,7 @@ def _label(
         return np.log1p(values) if node.transform == "log1p" else values, LabelState("regression")
     if isinstance(node, TopFraction):
         return _top(node, target.name, values, cutoffs, train & eligible, state)
-    return _named(node, target, values, state)
+    return _named(node, target, values, train & eligible, state)
 
 
 def _top(
@@ -276,9 +276,9 @@ def _quantile(ranked: np.ndarray, fraction: float, name: str) -> float:
 
 
 def _named(
-    node: Any, target: CompiledTarget, values: np.ndarray, state: LabelState | None
+    node: Any, target: CompiledTarget, values: np.ndarray, train: np.ndarray, state: LabelState | None
 ) -> tuple[np.ndarray, LabelState]:
-    """Labels that are texts: a column's values, or declared classes."""
+    """Labels that are texts: declared classes, or a column's values in training rows (others have no label)."""
     if isinstance(node, ColumnTarget) and node.type == "regression":
         return values.astype(float), LabelState("regression")
     present = np.array([value is not None for value in values])
@@ -286,7 +286,8 @@ def _named(
     if isinstance(node, Classes):
         names = tuple(node.classes)
     elif node.type == "multiclass":
-        names = state.classes if state else tuple(found)
+        seen = {value for value in values[train] if value is not None}
+        names = state.classes if state else tuple(sorted(seen))
     else:
         positive = state.classes[0] if state else _positive(node, found, f"target.{target.name}.positive")
         y = np.where(present, values == positive, np.nan)
@@ -294,6 +295,15 @@ def _named(
     index = {name: float(number) for number, name in enumerate(names)}
     y = np.array([index.get(value, np.nan) if value is not None else np.nan for value in values])
     return y, LabelState("multiclass", names)
+
+
+def _choices(found: list[str], wanted: str = "") -> str:
+    """What to write for `positive`, or that the column asks for another type of target."""
+    if not found:
+        return "the column has no values at all"
+    if len(found) > 20:
+        return f"the column has {len(found)} values: a number is predicted with `type: regression` and no `positive`"
+    return did_you_mean(wanted, found) if wanted else f"one of: {', '.join(found)}"
 
 
 def _positive(node: ColumnTarget, found: list[str], where: str) -> str:
@@ -304,14 +314,13 @@ def _positive(node: ColumnTarget, found: list[str], where: str) -> str:
             if word in by_lower:
                 return by_lower[word]
         raise ConfigError(
-            f"which value of `{node.column}` means yes is not said",
-            where=where,
-            fix=f"one of: {', '.join(found[:12])}",
+            f"which value of `{node.column}` means yes is not said", where=where, fix=_choices(found)
         )
     if node.positive not in found:
+        one = f"; every row that has one says `{found[0]}`" if len(found) == 1 else ""
         raise ConfigError(
-            f"column `{node.column}` has no value `{node.positive}`",
+            f"column `{node.column}` has no value `{node.positive}`{one}",
             where=where,
-            fix=did_you_mean(node.positive, found),
+            fix=_choices(found, node.positive),
         )
     return node.positive

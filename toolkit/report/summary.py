@@ -57,7 +57,7 @@ def rows_of(outcome: Outcome, target: str, kind: str, metrics: Sequence[str]) ->
     return lines
 
 
-def header_of(kind: str, metrics: Sequence[str]) -> list[str]:
+def header_of(kind: str, metrics: Sequence[str], targets: int = 1) -> list[str]:
     first = WORDS[HEADLINE[kind]]
     return [
         "",
@@ -66,7 +66,7 @@ def header_of(kind: str, metrics: Sequence[str]) -> list[str]:
         f"test {first} [95 %]",
         "over the rule [95 %]",
         *(WORDS[m] for m in metrics),
-        "fit s",
+        "fit s" if targets == 1 else f"fit s, all {targets}",
     ]
 
 
@@ -108,7 +108,7 @@ def screen(outcome: Outcome, facts: dict[str, Any], folder: Path, console: Conso
         title = Text(f"{task.name}  ({base_rate_line(outcome, task.name)})")
         table = Table(title=title, title_justify="left", title_style="bold",
                       header_style="dim", pad_edge=False, box=None)  # fmt: skip
-        for name in header_of(task.type, metrics):
+        for name in header_of(task.type, metrics, len(outcome.tasks)):
             table.add_column(Text(name), justify="left" if name in ("", "model") else "right", no_wrap=True)
         for line in rows_of(outcome, task.name, task.type, metrics):
             table.add_row(*(Text(cell) for cell in line), style="bold" if line[0] else "")
@@ -120,6 +120,7 @@ def screen(outcome: Outcome, facts: dict[str, Any], folder: Path, console: Conso
 
 
 def closing(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
+    """What to know besides the models: leaks, assumptions, rejected rows, older folds, time."""
     lines = []
     asked = [finding for finding in outcome.findings if finding.answer is None]
     if asked:
@@ -131,20 +132,31 @@ def closing(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
         lines.append(f"leak audit: nothing unanswered ({len(outcome.findings)} answered or expected)")
     lines += [f"assumed: {text}" for text in facts["assumptions"]]
     lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]
+    folds: dict[tuple[str, str, str], list[str]] = {}
+    for r in facts["backtest"]:
+        if r["model"] != "prior":
+            low, high = r["interval_95"].get(r["metric"], (math.nan, math.nan))
+            text = number(r["value"]) + ("" if math.isnan(low) else f" [{number(low)}, {number(high)}]")
+            mark = "● " if r["chosen"] else ""
+            folds.setdefault((r["target"], r["model"], r["metric"]), []).append(f"{mark}{text}")
+    lines += [
+        f"backtest {target}, {model}: {metric} {', '.join(values)}"
+        for (target, model, metric), values in folds.items()
+    ]
     for chain, share in outcome.coherence.items():
         lines.append(f"coherent {chain}: {share:.2%} of rows corrected")
     lines.append(f"{facts['seconds']:.1f} s in all ({facts['stages']})")
     return lines
 
 
-def markdown(outcome: Outcome, facts: dict[str, Any], backtest: Sequence[dict[str, Any]] = ()) -> str:
+def markdown(outcome: Outcome, facts: dict[str, Any]) -> str:
     """The same summary as Markdown."""
     lines = [f"# {_cell(facts['name'])}", ""]
     if facts["description"]:
         lines += [_cell(facts["description"]), ""]
     for task in outcome.tasks:
         metrics = COLUMNS[task.type]
-        header = header_of(task.type, metrics)
+        header = header_of(task.type, metrics, len(outcome.tasks))
         lines += [f"## {_cell(task.name)}", "", f"{_cell(base_rate_line(outcome, task.name))}.", "",
                   "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]  # fmt: skip
         lines += [
@@ -155,13 +167,6 @@ def markdown(outcome: Outcome, facts: dict[str, Any], backtest: Sequence[dict[st
         threshold = outcome.chosen(task.name).threshold
         if threshold is not None:
             lines += [_cell(f"Threshold {threshold.value:.6g}: {threshold.reason}."), ""]
-    if backtest:
-        lines += ["## Backtest", "", "| fold | target | model | test |", "|---|---|---|---|"]
-        lines += [
-            f"| {_cell(r['fold'])} | {_cell(r['target'])} | {_cell(r['model'])} | {r['metric']} {number(r['value'])} |"
-            for r in backtest
-        ]
-        lines.append("")
     lines += ["## Run", "", *(f"- {_cell(line.strip())}" for line in closing(outcome, facts)), ""]
     return "\n".join(lines)
 

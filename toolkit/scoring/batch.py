@@ -29,11 +29,12 @@ from toolkit.prepare.cohort import COHORT, filtered, looking_back
 from toolkit.prepare.cutoffs import data_end, day_of
 from toolkit.prepare.frame import ROW, as_clock, clock_types
 from toolkit.prepare.matrix import Declaration, Matrix
+from toolkit.prepare.targets import horizon_of
 from toolkit.report.lists import file_name
 from toolkit.report.predictions import days_of, score_columns, write_list
 from toolkit.report.rejected import write_rejected
-from toolkit.training.coherence import project
-from toolkit.training.threshold import decide
+from toolkit.training.coherence import nested, project
+from toolkit.training.threshold import decide_among
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,15 @@ def moments_of(text: str | None, tables: Tables, declaration: Declaration) -> tu
             where="command line",
             fix="choose a later cutoff",
         )  # fmt: skip
+    ends = [end for table in dated if (end := data_end(table, zone))]
+    horizons = [found for node in declaration.target.values() if (found := horizon_of(node))]
+    if ends and moment - max(ends) > timedelta(days=max((h.days for h in horizons), default=365)):
+        raise DataError(
+            f"the cutoff {day_of(moment, zone)} lies far beyond the data, which ends on {day_of(max(ends), zone)}",
+            where="command line",
+            why="everybody would look as if nothing had happened to them for longer than a horizon",
+            fix="newer tables, an earlier cutoff, or cutoff=latest",
+        )
     return (moment,)
 
 
@@ -159,11 +169,8 @@ def predict(
     lists = matrix.cutoff.astype("datetime64[s]").astype(str)
     by_model = {name: fitted.predict(X) for name, fitted in scorer.models.items()}
     raw = {head.name: by_model[head.model][head.position] for head in scorer.heads}
+    raw |= {head.name: np.expm1(raw[head.name]) for head in scorer.heads if head.logged}
     probability = {head.name: head.calibrator.apply(raw[head.name]) for head in scorer.heads}
-    for chain in scorer.coherent:
-        after = project(np.column_stack([probability[name] for name in chain]))
-        for index, name in enumerate(chain):
-            probability[name] = after[:, index]
     decision = {}
     columns: dict[str, Any] = {
         "entity": pa.array(matrix.entity.tolist(), pa.string()),
@@ -171,11 +178,17 @@ def predict(
     }
     for head in scorer.heads:
         if head.threshold is not None:
-            decision[head.name] = decide(head.threshold, raw[head.name], lists)
+            decision[head.name] = decide_among(head.threshold, raw[head.name], lists, eligible[head.name])
         elif head.type == "multiclass":
             decision[head.name] = probability[head.name].argmax(axis=1)
         else:
             decision[head.name] = np.zeros(len(X), bool)
+    for chain in scorer.coherent:
+        after = project(np.column_stack([probability[name] for name in chain]))
+        acted = nested(np.column_stack([decision[name] for name in chain]))
+        for index, name in enumerate(chain):
+            probability[name], decision[name] = after[:, index], acted[:, index] & eligible[name]
+    for head in scorer.heads:
         columns |= score_columns(
             head.name, head.type, head.classes, raw[head.name], probability[head.name], decision[head.name]
         )

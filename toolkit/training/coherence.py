@@ -38,3 +38,8 @@ def corrected_share(before: ArrayLike, after: ArrayLike) -> float:
     """Share of rows that `project` had to move, from [rows, chain] before and after; 0 without rows."""
     moved = (np.asarray(before, dtype=np.float64) != np.asarray(after)).any(axis=1)
     return float(moved.mean()) if len(moved) else 0.0
+
+
+def nested(decisions: ArrayLike) -> NDArray[np.bool_]:
+    """Decisions [rows, chain], made coherent: whoever is acted on for a target is for every wider one."""
+    return np.logical_or.accumulate(np.asarray(decisions, dtype=bool), axis=1)

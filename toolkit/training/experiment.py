@@ -22,7 +22,7 @@ from toolkit.prepare import audit as audits
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepare.targets import LabelState, labels
 from toolkit.registry import models
-from toolkit.training.judge import choose_models, judge_test, judge_validation, lists_of, make_coherent
+from toolkit.training.judge import choose_models, judge_test, judge_validation, lists_of, make_coherent, units
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
 from toolkit.training.split import TEST, TRAIN, VALIDATION, Assignment
 
@@ -68,7 +68,10 @@ def run_split(
     rows, n = np.concatenate([valid_rows, test_rows]), len(valid_rows)
     X_eval, unseen = encoded(encoder, matrix, rows)
     valid = Batch(X_eval[:n], y[valid_rows])
-    outcome = Outcome(assignment, tasks, states, encoder, rows, n, y[rows], {}, unseen)
+    outcome = Outcome(
+        assignment, tasks, states, encoder, rows, n, readable(config, tasks, y[rows]), {}, unseen
+    )
+    eligible = {task.name: matrix.eligible[task.name][rows] for task in tasks}
     if audited:
         progress("leak audit", 0.0)
         outcome.findings = look_for_leaks(
@@ -87,15 +90,17 @@ def run_split(
         outcome.fitted[name], seconds = fit(
             name, model, tasks, encoder.columns, train, valid, config, cache, data, progress
         )
-        judge_validation(config, outcome, name, outcome.fitted[name], X_eval, lists)
+        judge_validation(config, outcome, name, outcome.fitted[name], X_eval, lists, eligible)
         for candidate in outcome.candidates[-len(tasks) :]:
             candidate.seconds = seconds
     choose_models(config, outcome)
-    make_coherent(config, outcome)
+    make_coherent(config, outcome, eligible)
 
     progress("evaluating on the test rows", 0.0)
-    y[test_rows] = outcome.y[n:] = door.open()
+    y[test_rows] = door.open()
     outcome.test_reads = door.reads
+    y = readable(config, tasks, y)
+    outcome.y[n:] = y[test_rows]
     outcome.base_rates = base_rates(tasks, y, assignment)
     judge_test(config, outcome, matrix)
     return outcome
@@ -117,6 +122,11 @@ def label_all(
         classes = states[name].classes if target.type == "multiclass" else ()
         tasks.append(Task(name, target.type, classes))  # type: ignore[arg-type]
     return tasks, y, states
+
+
+def readable(config: Config, tasks: Sequence[Task], y: np.ndarray) -> np.ndarray:
+    """Labels [rows, targets] in the units that people read."""
+    return np.column_stack([units(config, task.name)(y[:, index]) for index, task in enumerate(tasks)])
 
 
 def base_rates(tasks: Sequence[Task], y: np.ndarray, assignment: Assignment) -> dict[str, dict[str, Any]]:
@@ -234,7 +244,7 @@ def fit(
         return compute()
     material = dict(data) | {
         "model": model.model_dump(mode="json"), "tasks": [(task.name, task.type, task.classes) for task in tasks],
-        "seed": config.seed, "threads": threads(config), "code": code_digest("models", "training"), "versions": library_versions(),
+        "seed": config.seed, "threads": threads(config), "code": code_digest("models", "training"), "component": models.get(model.kind).digest, "versions": library_versions(),
     }  # fmt: skip
     kept: list[tuple[Fitted, float]] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, interval
 from toolkit.models.interface import Fitted, Task
 from toolkit.prepare.matrix import Matrix
 from toolkit.training.calibration import fit_calibrator
-from toolkit.training.coherence import corrected_share, project
+from toolkit.training.coherence import corrected_share, nested, project
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
-from toolkit.training.threshold import Threshold, choose, decide
+from toolkit.training.threshold import Threshold, choose, decide_among
 
 LOWER_IS_BETTER = {"log_loss", "rmse", "mae", "brier"}
 
@@ -26,6 +26,12 @@ def sizes(config: Config) -> list[int | float]:
     return [
         float(text.rstrip("%")) / 100 if text.endswith("%") else int(text) for text in config.evaluation.at
     ]
+
+
+def units(config: Config, target: str) -> Callable[[np.ndarray], np.ndarray]:
+    """From what a model learns to what people read: a target fitted as ln(1 + value) is reported as the value."""
+    logged = getattr(config.target[target], "transform", "none") == "log1p"
+    return np.expm1 if logged else lambda values: values
 
 
 def lists_of(matrix: Matrix, rows: np.ndarray) -> np.ndarray:
@@ -38,16 +44,19 @@ def lists_of(matrix: Matrix, rows: np.ndarray) -> np.ndarray:
 
 
 def judge_validation(
-    config: Config, outcome: Outcome, name: str, fitted: Fitted, X_eval: np.ndarray, lists: np.ndarray
-) -> None:
+    config: Config, outcome: Outcome, name: str, fitted: Fitted, X_eval: np.ndarray, lists: np.ndarray,
+    eligible: Mapping[str, np.ndarray],
+) -> None:  # fmt: skip
     """Add a model's candidates: calibrated and cut on validation rows, applied to all of X_eval.
 
-    X_eval: validation then test rows [rows, columns]; lists: the list each of them belongs to [rows].
+    X_eval: validation then test rows [rows, columns]; lists: the list each of them belongs to [rows];
+    eligible: target → the rows that it applies to [rows].
     """
     n = outcome.n_valid
     for index, (task, raw) in enumerate(zip(outcome.tasks, fitted.predict(X_eval), strict=True)):
         y = outcome.y[:n, index]
         has = ~np.isnan(y)
+        raw = units(config, task.name)(raw)
         calibrator = fit_calibrator(
             config.calibration, task.type, y[has], raw[:n][has], score_is_probability=task.type != "regression"
         )  # fmt: skip
@@ -57,8 +66,12 @@ def judge_validation(
             wanted = config.target[task.name].threshold or config.threshold
             threshold = choose(wanted, y[has], raw[:n][has], lists[:n][has])
             # part by part: a capacity is filled in each list of each part
+            able = eligible[task.name]
             decision = np.concatenate(
-                [decide(threshold, raw[:n], lists[:n]), decide(threshold, raw[n:], lists[n:])]
+                [
+                    decide_among(threshold, raw[part], lists[part], able[part])
+                    for part in (slice(0, n), slice(n, None))
+                ]
             )
         else:
             decision = probability.argmax(axis=1) if task.type == "multiclass" else np.zeros(len(raw), bool)
@@ -80,15 +93,17 @@ def choose_models(config: Config, outcome: Outcome) -> None:
         best.chosen = True
 
 
-def make_coherent(config: Config, outcome: Outcome) -> None:
-    """Project the chosen models' probabilities of nested targets on the order that is declared."""
+def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.ndarray]) -> None:
+    """Project the chosen models' probabilities of nested targets on the declared order; nest their decisions."""
     for chain in config.coherent:
         chosen = [outcome.scores[(outcome.chosen(target).model, target)] for target in chain]
         before = np.column_stack([scores.probability for scores in chosen])
         after = project(before)
+        decisions = nested(np.column_stack([scores.decision for scores in chosen]))
         outcome.coherence[" <= ".join(chain)] = corrected_share(before, after)
         for index, scores in enumerate(chosen):
             scores.probability = after[:, index]
+            scores.decision = decisions[:, index] & eligible[chain[index]]
 
 
 # --- on test rows -----------------------------------------------------------------------------------
@@ -159,8 +174,12 @@ def _groups(
                 continue
             entry |= {
                 headline: _figures(config, task, y, scores, part, rows)[headline],
-                "mean": float(y[rows].mean()),
             }
+            if task.type == "multiclass":
+                counts = np.bincount(y[rows].astype(int), minlength=len(task.classes))
+                entry["shares"] = dict(zip(task.classes, (counts / counts.sum()).tolist(), strict=True))
+            else:
+                entry["mean"] = float(y[rows].mean())
             if boot is not None:
                 entry["interval"] = interval(_draws(config, boot, task, y, scores, part, rows)[headline])
             found.append(entry)

@@ -43,20 +43,21 @@ def assign(
     split: Split,
     entity: np.ndarray,
     cutoff: np.ndarray,
-    horizon: Span | None,
+    horizons: Sequence[Span],
     seed: int,
     strata: np.ndarray | None = None,
     zone: str = "UTC",
 ) -> list[Assignment]:
     """One assignment, or one for each fold of a backtest (the last fold is the newest).
 
-    entity: texts [rows]; cutoff: datetime64 in UTC [rows]; horizon: the longest one; strata: labels
+    entity: texts [rows]; cutoff: datetime64 in UTC [rows]; horizons: those of all
+    targets; strata: labels
     [rows] to keep in proportion; zone: the cohort's time zone, on whose calendar spans are measured.
     An entity's lot depends on its key and the seed only, not on who else is there, unless strata are
     kept in proportion.
     """
     if isinstance(split, TemporalSplit | RollingSplit):
-        gaps = _gaps(split, horizon)
+        gaps = _gaps(split, horizons)
         tests, folds = (split.test.cutoffs, 1) if isinstance(split, TemporalSplit) else (1, split.folds)
         moments = _moments(cutoff, tests + folds)
         rows = Rows(entity, cutoff, seed, zone)
@@ -101,17 +102,21 @@ class Rows:
         return all(span.after(_datetime(moment), self.zone) <= _datetime(by) for span in spans)
 
 
-def _gaps(split: TemporalSplit | RollingSplit, horizon: Span | None) -> list[Span]:
-    """What must have ended before the next part begins: the horizon, and a longer gap if one is declared."""
+def _gaps(split: TemporalSplit | RollingSplit, horizons: Sequence[Span]) -> list[Span]:
+    """What must have ended before the next part begins: every horizon, and a longer gap if one is declared.
+
+    All are asked, not the longest alone: whether 30 days or a month is longer depends on the month.
+    """
     declared = span(split.gap) if split.gap else None
-    if declared and horizon and declared.days < horizon.days:
+    longest = max(horizons, key=lambda length: length.days, default=None)
+    if declared and longest and declared.days < longest.days - 3:  # 30 days against a month is no mistake
         raise ConfigError(
-            f"the gap of {declared} is shorter than the horizon of {horizon}",
+            f"the gap of {declared} is shorter than the horizon of {longest}",
             where="split.gap",
             why="labels of the rows before the gap would not be known yet at the cutoff after it",
             fix="leave `gap` out (it is the horizon then), or make it longer",
         )
-    return [length for length in (horizon, declared) if length]
+    return [*dict.fromkeys(horizons), *([declared] if declared else [])]
 
 
 def _temporal(

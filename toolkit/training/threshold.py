@@ -169,6 +169,15 @@ def decide(threshold: Threshold, score: ArrayLike, groups: ArrayLike | None = No
     return chosen
 
 
+def decide_among(
+    threshold: Threshold, score: ArrayLike, groups: ArrayLike, eligible: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """`decide` among the rows that a target applies to [rows]; no capacity is spent on the others."""
+    chosen = np.zeros(len(eligible), bool)
+    chosen[eligible] = decide(threshold, np.asarray(score)[eligible], np.asarray(groups)[eligible])
+    return chosen
+
+
 @dataclass(frozen=True)
 class _Cuts:
     """Every way to cut: cut i selects the i highest distinct scores; cut 0 selects nothing."""

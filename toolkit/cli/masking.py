@@ -1,0 +1,64 @@
+"""Secrets: which values of a configuration are nowhere shown or kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from toolkit.config.check import looks_secret
+from toolkit.config.compose import Composed
+
+MASK = "***"
+
+
+def secrets(composed: Composed) -> dict[tuple[str, ...], str]:
+    """The values that are nowhere shown or kept, by key: from the environment, or secret by key or shape."""
+    found = {}
+
+    def walk(value: Any, path: tuple[str, ...]) -> None:
+        if isinstance(value, dict | list):
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                walk(item, (*path, str(key)))
+        elif value not in (None, ""):
+            named = ".".join(path) in composed.from_environment or looks_secret(path, "")
+            # Paths are long words with digits too; one that is there is no password.
+            shaped = isinstance(value, str) and looks_secret((), value) and not _exists(value)
+            if named or shaped:
+                found[path] = str(value)
+
+    walk(composed.plain, ())
+    return found
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except OSError:  # too long for a name
+        return False
+
+
+def masked(composed: Composed) -> dict[str, Any]:
+    """The resolved configuration without secrets."""
+    hidden = secrets(composed)
+
+    def walk(value: Any, path: tuple[str, ...]) -> Any:
+        if isinstance(value, dict):
+            return {key: walk(item, (*path, str(key))) for key, item in value.items()}
+        if isinstance(value, list):
+            return [walk(item, (*path, str(index))) for index, item in enumerate(value)]
+        return MASK if path in hidden else value
+
+    return walk(composed.plain, ())
+
+
+def without_secrets(composed: Composed) -> Callable[[str], str]:
+    """What replaces, in a text such as an override, every secret of the configuration by a mask."""
+    hidden = sorted(set(secrets(composed).values()), key=len, reverse=True)
+
+    def scrub(text: str) -> str:
+        for secret in hidden:
+            text = text.replace(secret, MASK)
+        return text
+
+    return scrub

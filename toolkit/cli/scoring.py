@@ -1,0 +1,109 @@
+"""The verb `score`: which bundle, which tables, and where the scores go."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.text import Text
+
+from toolkit.cli.masking import MASK
+from toolkit.cli.terminal import OUT, Ticker, pairs
+from toolkit.errors import ConfigError, nearest
+from toolkit.runfolder import aside, free
+
+HELP = """python -m toolkit score run=FOLDER [input=FOLDER] [cutoff=DAY|latest] [output=FOLDER] [cache=FOLDER]
+
+Scores tables with a run's bundle. The features are recomputed by the code that trained on them.
+
+  run     a run's folder, or a bundle's
+  input   folder with the tables (CSV or Parquet); default: where the run found them
+  cutoff  moment to score at; default: latest, the end of the data
+  output  folder to write; default: outputs/scores/<run>/<time>
+  cache   folder of prepared data; default: the run's
+"""
+
+
+def score(arguments: list[str]) -> int:
+    """Score new tables with a bundle."""
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print(HELP)
+        return 0
+    given = pairs(arguments, ("run", "input", "cutoff", "output", "cache"))
+    if "run" not in given:
+        raise ConfigError(
+            "which run's bundle should score?", where="command line", fix="run=outputs/<recipe>/<time>"
+        )
+    from toolkit import bundling
+    from toolkit.data.cache import Cache
+    from toolkit.report.lists import file_name
+    from toolkit.scoring import batch
+
+    folder = bundle_of(Path(given["run"]))
+    scorer = bundling.read(folder)
+    source, root = source_of(Path(given["run"], "config.yaml"), given)
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    output = (
+        Path(given["output"])
+        if "output" in given
+        else free(Path("outputs/scores", file_name(scorer.name), stamp))
+    )
+    with Ticker(False) as ticker, aside(output) as place:
+        Path(root).mkdir(parents=True, exist_ok=True)
+        scored = batch.score(scorer, source, given.get("cutoff"), Cache(Path(root)), scorer.engine, ticker)
+        lines = batch.write(scorer, scored, place.path)
+    for line in [*lines, f"files: {place.final}"]:
+        OUT.print(Text(line), soft_wrap=True)
+    return 0
+
+
+def bundle_of(given: Path) -> Path:
+    """The bundle's folder behind `run=`."""
+    if not given.is_dir():
+        beside = [path.name for path in given.parent.iterdir()] if given.parent.is_dir() else []
+        close = nearest(given.name, beside)
+        fix = f"did you mean `{given.parent / close}`?" if close else "run=outputs/<recipe>/<time>"
+        raise ConfigError(f"there is no folder `{given}`", where="run", fix=fix)
+    for folder in (given / "bundle", given):
+        if (folder / "manifest.json").is_file():
+            return folder
+    raise ConfigError(
+        f"there is no bundle in `{given}`",
+        where="run",
+        why="a run's folder holds `bundle/`, and a bundle holds `manifest.json`",
+        fix="run=outputs/<recipe>/<time>",
+    )
+
+
+def source_of(config: Path, given: dict[str, str]) -> tuple[Any, str]:
+    """Where the tables to score come from: `input=`, otherwise where the run found its own (`config`)."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from toolkit.config.tables import FolderSource, Source
+
+    recorded: dict[str, Any] = {}
+    if config.is_file():
+        try:
+            recorded = yaml.safe_load(config.read_text(encoding="utf-8"))
+            before = TypeAdapter(Source).validate_python(recorded["source"])
+        except (yaml.YAMLError, UnicodeDecodeError, ValidationError, TypeError, KeyError) as error:
+            raise ConfigError(
+                "the run's configuration cannot be read",
+                where=str(config),
+                why=str(error).split("\n")[0],
+                fix="give the bundle's own folder, run=<run>/bundle, and input=<folder with the tables>",
+            ) from None
+    cache = given.get("cache") or recorded.get("cache", "outputs/.cache")
+    if "input" in given:
+        options = {"csv": before.csv} if recorded and isinstance(before, FolderSource) else {}
+        return FolderSource(kind="folder", path=given["input"], **options), cache
+    if not recorded or MASK in str(recorded["source"]):
+        secret = "the run's source holds a secret, which was not kept"
+        raise ConfigError(
+            secret if recorded else "a bundle alone does not say where the tables are",
+            where="command line",
+            fix="input=<folder with the tables>",
+        )
+    return before, cache
