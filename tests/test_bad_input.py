@@ -206,6 +206,8 @@ class TestLabelsAndFeatures:
         said = work.run("recipe=flat")
         assert said.code == 0, said.err
         assert "Traceback" not in said.err
+        for name, why in (("empty", "all missing"), ("constant", "constant"), ("one", "constant")):
+            assert f"columns.{name} ({why})" in said.out
 
     def test_a_feature_made_from_the_targets_own_column(self, work: Work) -> None:
         flat(work)

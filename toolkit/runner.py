@@ -269,6 +269,6 @@ def metrics_of(
         }
     return {
         "recipe": config.name, "targets": targets, "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
-        "test_label_reads": outcome.test_reads, "coherence_corrected_share": outcome.coherence, "unseen_levels": outcome.unseen,
+        "test_label_reads": outcome.test_reads, "coherence_corrected_share": outcome.coherence, "unseen_levels": outcome.unseen, "of_no_use": outcome.idle,
         "backtest": backtest, "seconds": work.seconds | {"total": time.perf_counter() - begun}, "built": work.cache.built,
     }  # fmt: skip

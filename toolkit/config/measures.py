@@ -97,8 +97,23 @@ class Condition(Node):
     where: str | None = None
     within: SpanText | None = Field(None, description="how far back from the cutoff; default: ever")
     ending: SpanText | None = Field(None, description="the span ends this long before the cutoff, not at it")
-    at_least: int = Field(1, ge=0)
+    at_least: int = Field(1, ge=0, description="rows needed; default: 1, or 0 where `at_most` is given")
     at_most: int | None = Field(None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def at_most_alone_allows_none(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("at_most") is not None:
+            return {"at_least": 0} | value
+        return value
+
+    @model_validator(mode="after")
+    def bounds_can_hold(self) -> Condition:
+        if self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(
+                f"`at_least: {self.at_least}` is more than `at_most: {self.at_most}`: no row could pass"
+            )
+        return self
 
 
 class Every(Node):

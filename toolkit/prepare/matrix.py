@@ -208,20 +208,19 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
             fix="look at `where`, `having` and the cutoffs (verb `plan`)",
         )
     matrix = Matrix(entity, rows[CUTOFF].to_numpy(zero_copy_only=False), compiled.features, {})
-    relations = {name: relation.model_dump() for name, relation in compiled.tables.dataset.relations.items()}
     parts = len(compiled.sets) + len(compiled.targets)
     for number, part in enumerate(compiled.sets):
         if progress:
             progress(f"features {part.name}", number / parts)
         begun = time.perf_counter()
-        path = _result("features", part.query, part.name, compiled, relations, engine, cache)
+        path = _result("features", part.query, part.name, compiled, engine, cache)
         _scatter(pq.read_table(path), part.features, matrix)
         matrix.seconds[part.name] = time.perf_counter() - begun
     for number, (name, target) in enumerate(compiled.targets.items()):
         if progress:
             progress(f"target {name}", (len(compiled.sets) + number) / parts)
         begun = time.perf_counter()
-        path = _result("targets", target.query, name, compiled, relations, engine, cache)
+        path = _result("targets", target.query, name, compiled, engine, cache)
         matrix.values[name] = _values(pq.read_table(path), target, len(entity))
         matrix.eligible[name] = _eligible(target, engine, len(entity))
         matrix.seconds[f"target {name}"] = time.perf_counter() - begun
@@ -234,22 +233,27 @@ def _result(
     query: Query,
     label: str,
     compiled: Compiled,
-    relations: dict[str, Any],
     engine: Engine,
     cache: Cache,
 ) -> Path:
     """The query's rows as Parquet, found or made. Its text stands for the declaration."""
     material = {
-        "query": stable_text(query), "cohort": compiled.cohort_key,
-        "tables": compiled.tables.fingerprints(set(query.tables)), "relations": relations if query.steps else {},
-    }  # fmt: skip
+        "query": stable_text(query),
+        "cohort": compiled.cohort_key,
+        "tables": compiled.tables.fingerprints(set(query.tables)),
+    }
 
     def make(folder: Path) -> None:
-        for name, step in query.steps:
-            engine.keep(name, step)
-        engine.write(query.tree, folder / "values.parquet")
-        for name, _ in query.steps:
-            engine.drop(name)
+        try:
+            for name, step in query.steps:
+                engine.keep(name, step)
+            engine.write(query.tree, folder / "values.parquet")
+        except DataError as error:  # an expression that some value does not fit: say which declaration it is
+            error.where = error.where or f"{'target' if kind == 'targets' else kind}.{label}"
+            raise
+        finally:
+            for name, _ in query.steps:
+                engine.drop(name)
 
     return cache.entry(kind, material, make, label) / "values.parquet"
 

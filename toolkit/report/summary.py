@@ -130,6 +130,9 @@ def closing(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
             lines.append(f"  … and {len(asked) - 8} more in audit.json")
     else:
         lines.append(f"leak audit: nothing unanswered ({len(outcome.findings)} answered or expected)")
+    if outcome.idle:
+        named = [f"{name} ({why})" for name, why in outcome.idle.items()]
+        lines.append(f"of no use in training rows: {', '.join(named[:8])}" + (" …" if len(named) > 8 else ""))
     lines += [f"assumed: {text}" for text in facts["assumptions"]]
     lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]
     folds: dict[tuple[str, str, str], list[str]] = {}

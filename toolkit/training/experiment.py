@@ -71,6 +71,7 @@ def run_split(
     outcome = Outcome(
         assignment, tasks, states, encoder, rows, n, readable(config, tasks, y[rows]), {}, unseen
     )
+    outcome.idle = idle_columns(train.X, encoder.columns)
     eligible = {task.name: matrix.eligible[task.name][rows] for task in tasks}
     if audited:
         progress("leak audit", 0.0)
@@ -185,6 +186,17 @@ def encoded(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndar
     Parts are encoded one by one, so that X never exists twice: 1,000,000 rows of 80 features are 0.3 GB.
     """
     return encoder.transform({name: column[rows] for name, column in matrix.columns.items()})
+
+
+def idle_columns(X: np.ndarray, columns: Sequence[Column]) -> dict[str, str]:
+    """Features that hold one value, or none, in all training rows: they cannot help, and are named."""
+    missing = np.isnan(X).sum(axis=0)
+    low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+    found = {
+        column.name: "all missing" for column, gone in zip(columns, missing, strict=True) if gone == len(X)
+    }
+    same = (low == high) & (missing == 0)
+    return found | {columns[int(index)].name: "constant" for index in np.flatnonzero(same)}
 
 
 def look_for_leaks(

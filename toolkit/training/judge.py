@@ -18,6 +18,7 @@ from toolkit.training.coherence import corrected_share, nested, project
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
 from toolkit.training.threshold import Threshold, choose, decide_among
 
+MOST_GROUPS = 200
 LOWER_IS_BETTER = {"log_loss", "rmse", "mae", "brier"}
 
 
@@ -166,6 +167,9 @@ def _groups(
     """The headline metric and the base rate per cutoff and per declared segment; small groups withheld."""
     headline, least, found = HEADLINE[task.type], config.evaluation.smallest_group, []
     for name, values in by.items():
+        if (several := len(np.unique(values[has]))) > MOST_GROUPS:
+            found.append({"by": name, "withheld": f"{several} values; a segment has at most {MOST_GROUPS}"})
+            continue
         for value in np.unique(values[has]):
             rows = has & (values == value)
             entry: dict[str, Any] = {"by": name, "group": str(value), "rows": int(rows.sum())}

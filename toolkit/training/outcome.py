@@ -59,7 +59,8 @@ class Outcome:
     """Everything one split gave.
 
     rows: positions of validation and test rows in the matrix, in that order; y: their labels
-    [rows, targets], those of test rows NaN until the door has opened.
+    [rows, targets], those of test rows NaN until the door has opened; idle: features that say nothing in
+    training rows → why.
     """
 
     assignment: Assignment
@@ -76,6 +77,7 @@ class Outcome:
     candidates: list[Candidate] = field(default_factory=list)
     scores: dict[tuple[str, str], Scores] = field(default_factory=dict)
     coherence: dict[str, float] = field(default_factory=dict)
+    idle: dict[str, str] = field(default_factory=dict)
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:
