@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -18,8 +19,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import Work
+from conftest import SHOP, Work, shop_files, write_files
 
+from toolkit.cli.main import main
 from toolkit.errors import ConfigError
 from toolkit.registry import models
 from toolkit.report.lists import defused, file_name, write_csv
@@ -56,6 +58,16 @@ def run(work: Work) -> Path:
     assert said.code == 0, said.err
     (folder,) = work.runs()
     return folder
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, made once for the tests that only look at it."""
+    folder = tmp_path_factory.mktemp("kept")
+    write_files(folder, SHOP | {f"data/{name}": text for name, text in shop_files().items()})
+    with contextlib.chdir(folder):
+        assert main(["recipe=shop", "hydra.run.dir=run"]) == 0
+    return folder / "run"
 
 
 class TestWholeOrAbsent:
@@ -151,35 +163,35 @@ class TestWholeOrAbsent:
 
 
 class TestEveryFile:
-    def test_there_are_these_and_no_others(self, run: Path) -> None:
-        assert {path.name for path in run.iterdir()} == FILES
+    def test_there_are_these_and_no_others(self, kept: Path) -> None:
+        assert {path.name for path in kept.iterdir()} == FILES
 
     def test_the_readme_names_them(self) -> None:
         readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
         for name in FILES:
             assert f"`{name}" in readme, name
 
-    def test_json_is_strict(self, run: Path) -> None:
-        files = list(run.rglob("*.json"))
+    def test_json_is_strict(self, kept: Path) -> None:
+        files = list(kept.rglob("*.json"))
         assert {"metrics.json", "audit.json", "data.json", "environment.json", "manifest.json"} <= {
             f.name for f in files
         }
         for path in files:
             strict(path)
 
-    def test_metrics_hold_every_model_beside_both_baselines(self, run: Path) -> None:
-        metrics = strict(run / "metrics.json")
+    def test_metrics_hold_every_model_beside_both_baselines(self, kept: Path) -> None:
+        metrics = strict(kept / "metrics.json")
         target = metrics["targets"]["orders_again"]
         assert set(target["models"]) == {"prior", "rule", "logistic"}
         assert target["chosen"] == "logistic"
         assert metrics["test_label_reads"] == 1
-        labels = pq.read_table(run / "predictions.parquet").to_pandas()
+        labels = pq.read_table(kept / "predictions.parquet").to_pandas()
         for part, found in labels.groupby("part")["orders_again.label"]:
             assert target["base_rates"][part] == pytest.approx({"rows": len(found), "mean": found.mean()})
 
-    def test_predictions_have_every_validation_and_test_row_once(self, run: Path) -> None:
-        found = pq.read_table(run / "predictions.parquet").to_pandas()
-        counts = strict(run / "metrics.json")["rows"]
+    def test_predictions_have_every_validation_and_test_row_once(self, kept: Path) -> None:
+        found = pq.read_table(kept / "predictions.parquet").to_pandas()
+        counts = strict(kept / "metrics.json")["rows"]
         assert found.part.value_counts().to_dict() == {part: counts[part] for part in ("validation", "test")}
         assert not found.duplicated(["entity", "cutoff"]).any()
         assert found["orders_again.label"].isin([0.0, 1.0]).all()
@@ -187,11 +199,11 @@ class TestEveryFile:
         assert {"orders_again.score", "orders_again.decision", "orders_again.prior.score"} <= set(found)
         assert set(found[found.part == "test"].cutoff.astype(str)) == {"2022-01-01"}
 
-    def test_the_list_is_the_test_rows_best_first(self, run: Path) -> None:
-        found = pq.read_table(run / "predictions.parquet").to_pandas()
+    def test_the_list_is_the_test_rows_best_first(self, kept: Path) -> None:
+        found = pq.read_table(kept / "predictions.parquet").to_pandas()
         test = found[found.part == "test"]
         wanted = test.sort_values(["orders_again.score", "entity"], ascending=[False, True])
-        listed = pd.read_csv(run / "lists/orders_again.csv", dtype={"entity": str})
+        listed = pd.read_csv(kept / "lists/orders_again.csv", dtype={"entity": str})
         assert listed.entity.tolist() == wanted.entity.tolist()
         assert listed["rank"].tolist() == list(range(1, len(test) + 1))
         assert listed.probability.tolist() == pytest.approx(
@@ -201,14 +213,14 @@ class TestEveryFile:
         assert listed.decile.iloc[[0, -1]].tolist() == [1, 10]
         assert listed.decile.value_counts().between(len(test) // 10, len(test) // 10 + 1).all()
 
-    def test_the_summary_the_plan_and_the_log_say_what_happened(self, run: Path) -> None:
-        summary = (run / "summary.md").read_text("utf-8")
+    def test_the_summary_the_plan_and_the_log_say_what_happened(self, kept: Path) -> None:
+        summary = (kept / "summary.md").read_text("utf-8")
         assert "| ● | logistic |" in summary
         assert "assumed: table `clients` has no clock" in summary
-        plan = (run / "plan.txt").read_text("utf-8")
+        plan = (kept / "plan.txt").read_text("utf-8")
         for word in ("orders: ", "history.count_6mo", "base rate", "CREATE OR REPLACE"):
             assert word in plan
-        assert "training and evaluation: " in (run / "run.log").read_text("utf-8")
+        assert "training and evaluation: " in (kept / "kept.log").read_text("utf-8")
 
     def test_a_backtest_shows_every_fold(self, work: Work) -> None:
         cohort = 'cutoffs: ["2020-07-01", "2021-01-01", "2021-07-01", "2022-01-01", "2022-06-01"]\n'
@@ -225,11 +237,11 @@ class TestEveryFile:
         assert line in said.out
         assert line in (run / "summary.md").read_text("utf-8")
 
-    def test_data_and_environment_say_from_what(self, run: Path) -> None:
-        data = strict(run / "data.json")
+    def test_data_and_environment_say_from_what(self, kept: Path) -> None:
+        data = strict(kept / "data.json")
         assert data["clients"]["rows_read"] == data["clients"]["rows_kept"] == 240
         assert len(data["orders"]["fingerprint"]) == 64
-        assert strict(run / "environment.json")["overrides"] == ["recipe=shop"]
+        assert strict(kept / "environment.json")["overrides"] == ["recipe=shop"]
 
     def test_rejected_rows_are_written_with_the_reason(self, work: Work) -> None:
         work.write({"conf/dataset/shop.yaml": work_text(work, "conf/dataset/shop.yaml").replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
 import shutil
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import Work
+from conftest import SHOP, Work, write_files
 
 from toolkit import bundling
 from toolkit.cli.main import main
@@ -90,7 +91,7 @@ class TestTheSameAsInTheRun:
         assert listed == (run / "lists/gives_next_year.csv").read_bytes()
 
     def test_on_a_flat_table_without_the_label_column(self, work: Work) -> None:
-        frame = flat(work)
+        frame = flat(work.folder)
         run = finished(work, "recipe=flat")
         test = pq.read_table(run / "predictions.parquet").to_pandas().query("part == 'test'").entity
         (work.folder / "new").mkdir()
@@ -211,7 +212,7 @@ class TestTheSameAsInTheRun:
         assert {path.name for path in elsewhere.iterdir()} == {"mine", "new", "outputs"}
 
 
-def flat(work: Work) -> pd.DataFrame:
+def flat(folder: Path) -> pd.DataFrame:
     """A flat table whose `code` is text in most rows, and whole numbers in some."""
     draw = np.random.default_rng(5)
     rows = 300
@@ -221,7 +222,7 @@ def flat(work: Work) -> pd.DataFrame:
         "label": np.where(x + draw.normal(size=rows) > 0, "yes", "no"),
         "x": x, "code": draw.choice(["A1", "7", "12", "B"], rows), "town": draw.choice(["Rome", "Oslo"], rows),
     })  # fmt: skip
-    frame.to_csv(work.folder / "data/rows.csv", index=False)
+    frame.to_csv(folder / "data/rows.csv", index=False)
     return frame
 
 
@@ -238,9 +239,8 @@ class Flat:
     """A finished run on the flat table, and new files like it."""
 
     def __init__(self, work: Work) -> None:
-        self.work, self.frame = work, flat(work)
-        self.run = finished(work, "recipe=flat")
-        self.number = 0
+        self.work, self.number = work, 0
+        self.frame = pd.read_csv(work.folder / "data/rows.csv", dtype={"id": str, "code": str})
         (work.folder / "new").mkdir()
 
     def score(self, frame: pd.DataFrame) -> tuple[Any, pd.DataFrame | None]:
@@ -261,69 +261,83 @@ class Flat:
         return str(said.err)
 
 
+@pytest.fixture(scope="module")
+def flat_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with a finished run of the recipe `flat`, made once."""
+    folder = tmp_path_factory.mktemp("flat")
+    write_files(folder, SHOP)
+    (folder / "data").mkdir()
+    flat(folder)
+    with contextlib.chdir(folder):
+        assert main(["recipe=flat", "hydra.run.dir=run"]) == 0
+    return folder
+
+
 @pytest.fixture
-def shop_of_rows(work: Work) -> Flat:
+def rows(flat_run: Path, work: Work) -> Flat:
+    """The same in a fresh folder."""
+    shutil.copytree(flat_run, work.folder, dirs_exist_ok=True)
     return Flat(work)
 
 
 class TestInputThatDiffers:
-    def test_a_column_is_read_as_in_training_however_it_looks_now(self, shop_of_rows: Flat) -> None:
+    def test_a_column_is_read_as_in_training_however_it_looks_now(self, rows: Flat) -> None:
         """`code` was text; a new file that holds only 7 and 12 would pass for whole numbers."""
-        _, all_rows = shop_of_rows.score(shop_of_rows.frame)
-        digits = shop_of_rows.frame[shop_of_rows.frame.code.isin(["7", "12"])]
-        _, some = shop_of_rows.score(digits)
+        _, all_rows = rows.score(rows.frame)
+        digits = rows.frame[rows.frame.code.isin(["7", "12"])]
+        _, some = rows.score(digits)
         assert all_rows is not None
         assert some is not None
         assert len(some) == len(digits)
         assert (some["label.score"] - all_rows["label.score"].loc[some.index]).abs().max() <= 1e-12
 
-    def test_one_row(self, shop_of_rows: Flat) -> None:
-        _, all_rows = shop_of_rows.score(shop_of_rows.frame)
-        said, one = shop_of_rows.score(shop_of_rows.frame.iloc[[17]])
+    def test_one_row(self, rows: Flat) -> None:
+        _, all_rows = rows.score(rows.frame)
+        said, one = rows.score(rows.frame.iloc[[17]])
         assert "1 rows of rows: 1 scored, 0 not in the cohort, 0 rejected" in said.out
         assert all_rows is not None
         assert one is not None
         assert one["label.score"].item() == pytest.approx(all_rows.loc["017", "label.score"], abs=1e-12)
 
-    def test_an_unseen_level_and_a_further_column_are_scored_and_told(self, shop_of_rows: Flat) -> None:
-        frame = shop_of_rows.frame.assign(colour="red")
+    def test_an_unseen_level_and_a_further_column_are_scored_and_told(self, rows: Flat) -> None:
+        frame = rows.frame.assign(colour="red")
         frame.loc[:2, "town"] = "Paris"
-        said, scores = shop_of_rows.score(frame)
+        said, scores = rows.score(frame)
         assert said.code == 0
         assert "columns.town: 3 rows hold a level never seen in training" in said.out
         assert "in rows.csv, not used: colour" in said.out
         assert scores is not None
         assert scores["label.probability"].notna().all()
 
-    def test_an_empty_column_is_scored(self, shop_of_rows: Flat) -> None:
-        said, scores = shop_of_rows.score(shop_of_rows.frame.assign(x=None, town=None))
+    def test_an_empty_column_is_scored(self, rows: Flat) -> None:
+        said, scores = rows.score(rows.frame.assign(x=None, town=None))
         assert said.code == 0, said.err
         assert scores is not None
         assert np.isfinite(scores["label.score"]).all()
 
-    def test_a_missing_column_is_refused_by_name(self, shop_of_rows: Flat) -> None:
-        assert "has no column `town`" in shop_of_rows.refused(shop_of_rows.frame.drop(columns="town"))
+    def test_a_missing_column_is_refused_by_name(self, rows: Flat) -> None:
+        assert "has no column `town`" in rows.refused(rows.frame.drop(columns="town"))
 
-    def test_another_type_is_refused_with_the_count(self, shop_of_rows: Flat) -> None:
-        frame = shop_of_rows.frame.astype({"x": object})
+    def test_another_type_is_refused_with_the_count(self, rows: Flat) -> None:
+        frame = rows.frame.astype({"x": object})
         frame.loc[4, "x"] = "much"
-        message = shop_of_rows.refused(frame)
+        message = rows.refused(frame)
         assert "1 of 300 rows" in message
         assert "`x` is not a number (for example 'much')" in message
 
-    def test_a_key_that_repeats_is_refused(self, shop_of_rows: Flat) -> None:
-        message = shop_of_rows.refused(pd.concat([shop_of_rows.frame, shop_of_rows.frame.iloc[[3]]]))
+    def test_a_key_that_repeats_is_refused(self, rows: Flat) -> None:
+        message = rows.refused(pd.concat([rows.frame, rows.frame.iloc[[3]]]))
         assert "id" in message
         assert "1 of 301 rows" in message
 
-    def test_no_row_is_refused(self, shop_of_rows: Flat) -> None:
-        assert "has no rows" in shop_of_rows.refused(shop_of_rows.frame.head(0))
+    def test_no_row_is_refused(self, rows: Flat) -> None:
+        assert "has no rows" in rows.refused(rows.frame.head(0))
 
-    def test_a_cutoff_where_there_is_none_is_refused(self, shop_of_rows: Flat) -> None:
-        said = shop_of_rows.work.run("score", "run=run", "cutoff=2024-01-01")
+    def test_a_cutoff_where_there_is_none_is_refused(self, rows: Flat) -> None:
+        said = rows.work.run("score", "run=run", "cutoff=2024-01-01")
         assert said.code == 2
         assert "without a clock" in said.err
-        assert shop_of_rows.work.run("score", "run=run", "cutoff=latest").code == 0
+        assert rows.work.run("score", "run=run", "cutoff=latest").code == 0
 
 
 class TestRowsInAreRowsOut:

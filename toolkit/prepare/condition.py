@@ -40,12 +40,6 @@ def condition(node: Condition, frame: Frame, tables: Tables, where: str) -> Quer
             where=where,
             fix=f"declare `clock` for table `{table.name}`, or leave out `within` and `ending`",
         )
-    if node.at_most is not None and node.at_most < at_least(node):
-        raise ConfigError(
-            f"`at_most: {node.at_most}` is less than `at_least: {node.at_least}`",
-            where=f"{where}.at_most",
-            fix="at_most: 0 alone means that it never happened",
-        )
     admitted = admit(node.where, table, f"{where}.where")
     rows = exp.select(sql.named(col(link(table, tables)), OWNER), col(KNOWN), col(TIME))
     rows = rows.from_(sql.table(table.name))
@@ -69,11 +63,6 @@ def condition(node: Condition, frame: Frame, tables: Tables, where: str) -> Quer
     return Query(tree, (), {"count": 0.0}, {"count": frozenset(table.sources(used))}, frozenset({table.name}))
 
 
-def at_least(node: Condition) -> int:
-    """`at_most: 0` alone says that it never happened, not that it happened once."""
-    return 0 if node.at_most == 0 and node.at_least == 1 else node.at_least
-
-
 def filtered(
     rows: exp.Select, having: Sequence[Condition], frame: Frame, tables: Tables, where: str
 ) -> exp.Select:
@@ -83,7 +72,7 @@ def filtered(
         alias = f"h{index}"
         count = filled(col("count", alias), 0.0)
         rows = rows.join(sub(query.tree, alias), on=on_row(alias), join_type="left")
-        rows = rows.where(exp.GTE(this=count, expression=sql.literal(at_least(node))))
+        rows = rows.where(exp.GTE(this=count, expression=sql.literal(node.at_least)))
         if node.at_most is not None:
             rows = rows.where(exp.LTE(this=count.copy(), expression=sql.literal(node.at_most)))
     return rows
