@@ -189,7 +189,13 @@ class TestFolders:
         for composed in seen:
             inside = composed.folder.relative_to(Path.cwd() / "outputs/shop/multirun")
             assert len(inside.parts) == 2
-        assert seen[0].folder.name.startswith("0_cache=a_b,model=lightgbm")
+        assert [composed.folder.name for composed in seen] == ["0", "1"]
+
+    def test_a_secret_override_of_a_sweep_is_kept_nowhere(self, seen: list[Composed]) -> None:
+        assert main(["recipe=shop", "-m", "+vars.password=hunter2hunter2", "seed=1,2"]) == 0
+        assert len(seen) == 2
+        left = [path for path in Path.cwd().rglob("*") if path.is_file()]
+        assert not [path for path in left if "hunter2" in path.name or "hunter2" in path.read_text("utf-8")]
 
 
 class TestMultirun:

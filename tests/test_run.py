@@ -220,7 +220,7 @@ class TestEveryFile:
         plan = (kept / "plan.txt").read_text("utf-8")
         for word in ("orders: ", "history.count_6mo", "base rate", "CREATE OR REPLACE"):
             assert word in plan
-        assert "training and evaluation: " in (kept / "kept.log").read_text("utf-8")
+        assert "training and evaluation: " in (kept / "run.log").read_text("utf-8")
 
     def test_a_backtest_shows_every_fold(self, work: Work) -> None:
         cohort = 'cutoffs: ["2020-07-01", "2021-01-01", "2021-07-01", "2022-01-01", "2022-06-01"]\n'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -199,11 +200,14 @@ def _started_as(arguments: list[str]) -> Iterator[None]:
         print(" ".join(offered))
     wanted = {FULL: "1", "COMP_LINE": line}
     before = (sys.argv, {name: os.environ.get(name) for name in wanted})
+    root = logging.getLogger()
+    logged = (root.handlers[:], root.level)  # Hydra sets its own up, and leaves them there
     try:
         sys.argv = ["toolkit", *arguments]
         os.environ.update(wanted)
         yield
     finally:
         sys.argv = before[0]
+        root.handlers[:], root.level = logged
         for name, value in before[1].items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
