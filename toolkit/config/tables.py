@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.node import Node
 from toolkit.config.time import ZoneText
 from toolkit.registry import worlds
