@@ -109,7 +109,8 @@ def modules_after(work: Work, *words: str) -> set[str]:
 
 class TestNothingHeavyIsImportedInVain:
     def test_a_whole_run_does_not_import_torch_and_the_like(self, work: Work) -> None:
-        loaded = modules_after(work, "recipe=shop", "model=[logistic,lightgbm]", "engine.threads=1")
+        models = "model=[logistic,lightgbm,random_forest,hist_gbm]"
+        loaded = modules_after(work, "recipe=shop", models, "model.random_forest.trees=5", "engine.threads=1")
         assert {"pandas", "sklearn", "lightgbm", "duckdb"} <= loaded  # the control
         assert loaded.isdisjoint(HEAVY)
 

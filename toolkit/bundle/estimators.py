@@ -67,11 +67,24 @@ _LOADERS = frozenset(
 _OLDEST_PROTOCOL = 2  # older ones are read by skops code that later versions mended
 
 
+def _skops() -> Any:
+    """`skops.io`, without PyTorch: its import walks through all of scikit-learn, whose adapters load it."""
+    import importlib
+    import sys
+
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+
+
 def dump(estimator: Any, path: Path) -> None:
     """Write a fitted estimator; an error of ours (not the user's) if it holds a type not in `ALLOWED`."""
-    import skops.io
-
-    data = skops.io.dumps(estimator)
+    data = _skops().dumps(estimator)
     _check_types(data, Path(path))
     Path(path).write_bytes(data)
 
@@ -82,7 +95,7 @@ def load(path: Path) -> Any:
     Raises BundleError naming the file if it holds another type, is damaged, or was fitted with another
     minor version of scikit-learn (whose trees may be laid out in another way).
     """
-    import skops.io
+    skops_io = _skops()
     from sklearn.exceptions import InconsistentVersionWarning
 
     path = Path(path)
@@ -91,7 +104,7 @@ def load(path: Path) -> Any:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", InconsistentVersionWarning)
-            estimator = skops.io.loads(data, trusted=sorted(ALLOWED))
+            estimator = skops_io.loads(data, trusted=sorted(ALLOWED))
         _check_trees(estimator)
     except Exception as error:
         raise BundleError(f"`{path.name}` cannot be loaded", where=str(path), why=str(error)) from error
