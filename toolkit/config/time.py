@@ -107,7 +107,7 @@ def _checked_step(text: str) -> str:
 def _checked_zone(text: str) -> str:
     try:
         ZoneInfo(text)
-    except Exception:
+    except (KeyError, ValueError, OSError):  # unknown, malformed, or a folder of zones such as `Europe`
         raise ValueError(f"`{text}` is not a time zone; write for example UTC or Europe/Berlin") from None
     return text
 

@@ -167,10 +167,6 @@ def interval(length: Span) -> exp.Interval:
     return exp.Interval(this=exp.Literal.string(str(length.count)), unit=exp.Var(this=length.unit.upper()))
 
 
-def minus(node: exp.Expression, length: Span) -> exp.Sub:
-    return exp.Sub(this=node, expression=interval(length))
-
-
 def call(name: str, *arguments: exp.Expression) -> exp.Expression:
     """A function of the engine's by name (ours, never YAML's)."""
     return exp.Anonymous(this=name, expressions=list(arguments))

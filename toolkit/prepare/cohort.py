@@ -32,7 +32,6 @@ from toolkit.prepare.frame import (
 
 __all__ = ["COHORT", "Moments", "data_end", "filtered", "looking_back", "moments", "parse_day", "statements"]
 COHORT, CANDIDATES = "@cohort", "@candidates"
-FEATURES = Frame(COHORT)
 
 
 def looking_back(cohort: Cohort) -> Frame:
