@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from toolkit import runner
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
+from toolkit.prepared import Prepared, prepare
 from toolkit.training.experiment import Outcome, run_split
+from toolkit.workplace import Workplace, workplace
 
 LOGISTIC = {"logistic": {"kind": "logistic", "C": 1.0}}
 LIGHTGBM = {
@@ -134,8 +135,8 @@ class Experiment:
     """A prepared recipe that can be run as it is, or after a test has meddled with it."""
 
     config: Config
-    place: runner.Workplace
-    prepared: runner.Prepared
+    place: Workplace
+    prepared: Prepared
 
     def run(self, matrix: Any = None, assignment: Any = None, **update: Any) -> Outcome:
         """Fit and judge the newest split. update: parts of the configuration to replace."""
@@ -147,5 +148,5 @@ class Experiment:
 
 
 def experiment(config: Config) -> Experiment:
-    place = runner.workplace(config, quiet)
-    return Experiment(config, place, runner.prepare(config, place))
+    place = workplace(config, quiet)
+    return Experiment(config, place, prepare(config, place))

@@ -12,16 +12,18 @@ import sqlglot
 from small import FOREST, HISTORY, LIGHTGBM, LOGISTIC, clean, dated, flat, people, quiet
 from sqlglot import exp
 
-from toolkit import runner
 from toolkit.cli.main import main
 from toolkit.config.schema import Config
 from toolkit.data import sql
 from toolkit.models.interface import Batch
 from toolkit.prepare import frame as frames
 from toolkit.prepare import matrix as matrices
-from toolkit.prepare import prove
+from toolkit.prepared import declaration as declared_by
+from toolkit.proof import all_proofs
+from toolkit.proof import future as futures
 from toolkit.training import experiment as experiments
 from toolkit.training.experiment import Outcome
+from toolkit.workplace import workplace
 
 TOP = {
     "kind": "top_fraction", "fraction": 0.3, "of": {"table": "events", "agg": "sum", "column": "amount", "window": "horizon"},
@@ -37,14 +39,14 @@ def recipe(tmp_path: Path) -> Config:
 
 
 def failures(config: Config) -> list[str]:
-    return [proof.text for proof in prove.all_proofs(config, quiet) if not proof.holds]
+    return [proof.text for proof in all_proofs(config, quiet) if not proof.holds]
 
 
 # --- negative controls ------------------------------------------------------------------------------
 
 
 def test_an_honest_recipe_is_proved(recipe: Config) -> None:
-    proofs = prove.all_proofs(recipe, quiet)
+    proofs = all_proofs(recipe, quiet)
     assert [proof.text for proof in proofs if not proof.holds] == []
     said = "\n".join(proof.text for proof in proofs)
     for cutoff in ("2020-01-01", "2021-01-01", "2022-01-01"):
@@ -75,14 +77,14 @@ def test_cutoffs_in_a_zone_are_compared_with_days_of_that_zone(tmp_path: Path) -
 
 
 def test_the_engine_sees_the_true_tables_again_afterwards(recipe: Config) -> None:
-    with runner.workplace(recipe, quiet) as place:
-        declaration = runner.declaration(recipe)
+    with workplace(recipe, quiet) as place:
+        declaration = declared_by(recipe)
         tables = matrices.load_tables(declaration, recipe.source, place.engine, place.cache)
         total = exp.select(exp.Sum(this=sql.col("amount")), exp.Count(this=exp.Star())).from_(
             sql.table("events")
         )
         before = place.engine.one(total)
-        prove.future(declaration, tables, place.engine, 0, quiet)
+        futures.future(declaration, tables, place.engine, 0, quiet)
         assert place.engine.one(total) == pytest.approx(before)
 
 
@@ -160,17 +162,17 @@ def test_a_scramble_that_reaches_no_target_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = dated(tmp_path, *people())
-    monkeypatch.setattr(prove, "scramble_after", lambda tables, *_: (tables, {}))
+    monkeypatch.setattr(futures, "scramble_after", lambda tables, *_: (tables, {}))
     assert "nothing is proved" in failures(config)[0]
 
 
 def test_rounding_of_parallel_sums_is_no_change_and_a_cent_is() -> None:
     values = np.array([1e6, 0.1, np.nan, 0.0])
-    assert prove._differ(values, values * (1 + 1e-12)) == 0
-    assert prove._differ(values, values + 0.01) == 3
-    assert prove._differ(values, np.array([1e6, 0.1, 0.0, 0.0])) == 1
-    assert prove._differ(np.array(["a", None], object), np.array(["a", None], object)) == 0
-    assert prove._differ(np.array(["a", None], object), np.array(["b", "c"], object)) == 2
+    assert futures._differ(values, values * (1 + 1e-12)) == 0
+    assert futures._differ(values, values + 0.01) == 3
+    assert futures._differ(values, np.array([1e6, 0.1, 0.0, 0.0])) == 1
+    assert futures._differ(np.array(["a", None], object), np.array(["a", None], object)) == 0
+    assert futures._differ(np.array(["a", None], object), np.array(["b", "c"], object)) == 2
 
 
 # --- 2. and 3. held-out rows ------------------------------------------------------------------------
@@ -271,15 +273,15 @@ def test_the_sample_is_given_up_where_a_class_is_too_rare_for_it(
 ) -> None:
     frame = clean(2_000)
     frame["y"] = np.where(np.arange(2_000) % 250 == 0, "yes", "no")
-    monkeypatch.setattr(prove, "ROWS", 200)
+    monkeypatch.setattr(futures, "ROWS", 200)
     assert failures(flat(tmp_path, frame, split={"kind": "random", "stratify": "y"})) == []
 
 
 def test_a_large_cohort_is_proved_on_a_sample_of_its_entities(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prove, "ROWS", 100)
-    proofs = prove.all_proofs(dated(tmp_path, *people(), features={"history": HISTORY}), quiet)
+    monkeypatch.setattr(futures, "ROWS", 100)
+    proofs = all_proofs(dated(tmp_path, *people(), features={"history": HISTORY}), quiet)
     assert all(proof.holds for proof in proofs)
     rows = [int(count) for count in re.findall(r"features of (\d+) rows", "\n".join(p.text for p in proofs))]
     assert len(rows) == 3

@@ -100,8 +100,8 @@ class TestWholeOrAbsent:
     ) -> None:
         before = content(run)
         script = (
-            "import os, signal\nfrom toolkit import runner\nfrom toolkit.cli.main import main\n"
-            "runner.write_outcome = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "import os, signal\nfrom toolkit.report import record\nfrom toolkit.cli.main import main\n"
+            "record.write_outcome = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)\n"
             "main(['recipe=shop', 'seed=5'])"
         )
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

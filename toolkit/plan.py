@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sqlglot import exp
@@ -15,12 +15,10 @@ from toolkit.data.tables import Loaded
 from toolkit.errors import DataError
 from toolkit.prepare.cohort import COHORT, looking_back
 from toolkit.prepare.frame import END, clock_types, horizon_end
+from toolkit.prepared import Prepared
 from toolkit.report.predictions import days_of
 from toolkit.training.experiment import base_rates, label_all
 from toolkit.training.split import NAMES, TEST, TRAIN, UNUSED, VALIDATION
-
-if TYPE_CHECKING:
-    from toolkit.runner import Prepared
 
 
 def text(config: Config, prepared: Prepared) -> str:

@@ -92,9 +92,10 @@ def rival(gifts: Path, cohort: Path) -> tuple[float, dict]:
 
 
 def main(donors: int, repeats: int) -> None:
-    from toolkit import runner
     from toolkit.config.schema import Config
     from toolkit.prepare import matrix as matrices
+    from toolkit.prepared import declaration
+    from toolkit.workplace import workplace
 
     print(machine(), f"{donors:,} donors")
     with tempfile.TemporaryDirectory() as name:
@@ -105,8 +106,8 @@ def main(donors: int, repeats: int) -> None:
             capture_output=True, text=True, check=True, cwd=ROOT,
         ).stdout  # fmt: skip
         config = Config.model_validate(yaml.safe_load(text))
-        place = runner.workplace(config, lambda what, share: None)
-        declared = runner.declaration(config)
+        place = workplace(config, lambda what, share: None)
+        declared = declaration(config)
         tables = matrices.load_tables(declared, config.source, place.engine, place.cache)
         ours, theirs = [], []
         for number in range(repeats):

@@ -73,12 +73,13 @@ def located(composed: Composed) -> Iterator[None]:
 def plan(composed: Composed) -> int:
     """What would happen, without training."""
     from toolkit import plan as plans
-    from toolkit import runner
+    from toolkit.prepared import check_names, prepare
+    from toolkit.workplace import workplace
 
     config = typed(composed)
-    with Ticker(config.quiet) as ticker, located(composed), runner.workplace(config, ticker) as work:
-        prepared = runner.prepare(config, work)
-        runner.check_names(config, [feature.name for feature in prepared.compiled.features])
+    with Ticker(config.quiet) as ticker, located(composed), workplace(config, ticker) as work:
+        prepared = prepare(config, work)
+        check_names(config, [feature.name for feature in prepared.compiled.features])
         text = plans.text(config, prepared)
     sys.stdout.write(text)
     return 0
@@ -86,13 +87,14 @@ def plan(composed: Composed) -> int:
 
 def check(composed: Composed) -> int:
     """Prove on the user's own data that nothing from after a cutoff, or from held-out rows, gets in."""
-    from toolkit.prepare import prove
+    from toolkit.proof import all_proofs
 
     config = typed(composed)
     with Ticker(config.quiet) as ticker, located(composed):
-        proofs = prove.all_proofs(config, ticker)
+        proofs = all_proofs(config, ticker)
     for proof in proofs:
-        OUT.print(Text(f"{'ok  ' if proof.holds else 'FAIL'}  {proof.text}"), soft_wrap=True)
+        mark = "FAIL" if not proof.holds else "note" if proof.assumed else "ok  "
+        OUT.print(Text(f"{mark}  {proof.text}"), soft_wrap=True)
     return 0 if all(proof.holds for proof in proofs) else 1
 
 

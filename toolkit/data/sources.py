@@ -73,7 +73,11 @@ def open_raw(
 def simulated(source: SimulatedSource, cache: Cache, progress: Progress | None = None) -> Path:
     """The folder of a simulated world's tables, made once per declaration and code."""
     component = worlds.get(source.world.kind)
-    material = {"world": source.world.model_dump(), "code": code_digest("simulate")}
+    material = {
+        "world": source.world.model_dump(),
+        "code": code_digest("simulate"),
+        "component": component.digest,
+    }
     return cache.entry(
         "worlds", material, lambda folder: component.build(source.world, folder, progress), source.world.kind
     )

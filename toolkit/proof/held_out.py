@@ -1,0 +1,154 @@
+"""Proof that held-out rows stay out: they are scrambled, features and outcomes, and nothing fitted moves.
+
+1. The validation and test rows are scrambled: everything fitted on training rows (label quantiles,
+   encoder, baselines, models without early stopping) stays the same.
+2. The test rows alone are scrambled: everything fitted at all (early stopping, calibration,
+   thresholds, the choice of model) stays the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.config.schema import Config
+from toolkit.data.cache import Cache, digest
+from toolkit.errors import DataError
+from toolkit.models.encode import Encoder
+from toolkit.models.interface import Batch, Fitted
+from toolkit.prepare.matrix import Compiled, Matrix
+from toolkit.prepared import Prepared
+from toolkit.proof.proof import ROWS, Progress, Proof
+from toolkit.proof.scramble import scramble_rows, some_rows
+from toolkit.registry import models
+from toolkit.training import experiment
+from toolkit.training.split import TEST, TRAIN, VALIDATION, Assignment
+
+# Fits are kept short: what is proved is who gets to see which rows, not how good a model is.
+QUICK = {
+    "num_iterations": 40,
+    "num_boost_round": 40,
+    "max_iterations": 40,
+    "trees": 20,
+    "early_stopping_rounds": 5,
+}
+LEARNING_RATE = 0.3
+
+
+def held_out(config: Config, prepared: Prepared, progress: Progress) -> list[Proof]:
+    """Scramble validation and test rows of a sample, then test rows alone; compare digests of what is fitted."""
+    compiled = prepared.compiled
+    matrix, assignment = _sample(compiled, prepared.matrix, prepared.assignments[-1], config.seed)
+    config = quick(config)
+    rng = np.random.default_rng(config.seed)
+    test = assignment.rows(TEST)
+    experiments = (
+        ("validation and test rows are scrambled", fitted_on_training, assignment.rows(VALIDATION) | test),
+        ("test rows are scrambled", fitted_at_all, test),
+    )
+    proofs = []
+    for when, fitted, rows in experiments:
+        states = []
+        for number, version in enumerate((matrix, scramble_rows(matrix, rows, rng))):
+            progress(f"fitting: {when}", number / 2)
+            with tempfile.TemporaryDirectory(prefix="toolkit-check-") as folder:
+                states.append(fitted(config, compiled, version, assignment, Path(folder)))
+        proofs += _same(states[0], states[1], when)
+    return proofs
+
+
+def quick(config: Config) -> Config:
+    """The configuration with short fits on one thread, and nothing that is only reported."""
+    small = {}
+    for name, model in config.model.items():
+        update = {key: min(most, getattr(model, key)) for key, most in QUICK.items() if hasattr(model, key)}
+        if hasattr(model, "learning_rate"):
+            update["learning_rate"] = max(model.learning_rate, LEARNING_RATE)
+        small[name] = model.model_copy(update=update)
+    evaluation = config.evaluation.model_copy(update={"bootstrap": 0, "segments": []})
+    engine = config.engine.model_copy(update={"threads": 1})
+    return config.model_copy(update={"model": small, "evaluation": evaluation, "engine": engine})
+
+
+def _sample(
+    compiled: Compiled, matrix: Matrix, assignment: Assignment, seed: int
+) -> tuple[Matrix, Assignment]:
+    """Some of the rows, all parts of the split in proportion; all of them if a class is too rare for a sample."""
+    if len(matrix) <= ROWS:
+        return matrix, assignment
+    rows = np.sort(np.random.default_rng(seed).choice(len(matrix), ROWS, replace=False))
+    sample, part = some_rows(matrix, rows), replace(assignment, part=assignment.part[rows])
+    try:
+        tasks, y, _ = experiment.label_all(compiled, sample, part.rows(TRAIN))
+        experiment.check_labels(tasks, y, part)
+    except DataError:
+        return matrix, assignment
+    return sample, part
+
+
+def _same(before: Mapping[str, str], after: Mapping[str, str], when: str) -> list[Proof]:
+    moved = [name for name in before if before[name] != after.get(name)]
+    if moved:
+        return [Proof(f"{name} changes when {when}", False) for name in moved]
+    return [Proof(f"{len(before)} fitted states stay the same when {when}: {', '.join(before)}", True)]
+
+
+def fitted_on_training(
+    config: Config, compiled: Compiled, matrix: Matrix, assignment: Assignment, folder: Path
+) -> dict[str, str]:
+    """Digests of everything that may be fitted on training rows alone; models get no validation rows."""
+    rows = np.flatnonzero(assignment.rows(TRAIN))
+    tasks, y, states = experiment.label_all(compiled, matrix, assignment.rows(TRAIN))
+    encoder = experiment.fit_encoder(matrix, rows)
+    train = Batch(experiment.encoded(encoder, matrix, rows)[0], y[rows])
+    none = Batch(train.X[:0], train.y[:0])
+    fitted = {
+        name: models.get(model.kind).build(model).fit(tasks, encoder.columns, train, none, seed=config.seed, threads=1)
+        for name, model in experiment.with_baselines(config).items()
+    }  # fmt: skip
+    return _digests(states, encoder, fitted, train.X)
+
+
+def fitted_at_all(
+    config: Config, compiled: Compiled, matrix: Matrix, assignment: Assignment, folder: Path
+) -> dict[str, str]:
+    """Digests of everything that a run fits and chooses."""
+    cache = Cache(folder)  # a new one: nothing is found, all is fitted
+    outcome = experiment.run_split(
+        config, compiled, matrix, assignment, cache, "check", _quiet, audited=False
+    )
+    X, _ = experiment.encoded(outcome.encoder, matrix, np.flatnonzero(assignment.rows(TRAIN)))
+    found = _digests(outcome.states, outcome.encoder, outcome.fitted, X)
+    for candidate in outcome.candidates:
+        at = f"{candidate.model} on {candidate.target}"
+        found[f"calibration of {at}"] = digest(candidate.calibrator.to_dict())
+        found[f"threshold of {at}"] = digest(candidate.threshold.to_dict() if candidate.threshold else None)
+    found["choice of models"] = digest([outcome.chosen(task.name).model for task in outcome.tasks])
+    return found
+
+
+def _digests(
+    states: Mapping[str, Any], encoder: Encoder, fitted: Mapping[str, Fitted], X: np.ndarray
+) -> dict[str, str]:
+    """Label states and encoder as they are kept; a model by what it says of the training rows X, to the last bit.
+
+    Its files would not do: skops writes addresses in memory into them.
+    """
+    found = {f"labels of {name}": digest(state.to_dict()) for name, state in states.items()}
+    found["encoder"] = digest(encoder.to_dict())
+    for name, model in fitted.items():
+        said = hashlib.sha256(repr(list(model.iterations)).encode())
+        for scores in model.predict(X):
+            said.update(np.ascontiguousarray(scores).data)
+        found[f"model {name}"] = said.hexdigest()
+    return found
+
+
+def _quiet(what: str, share: float) -> None:
+    """No progress: the outer stage has said what is being done."""

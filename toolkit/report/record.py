@@ -1,0 +1,96 @@
+"""What a run leaves for machines and later readers: metrics, data, environment, predictions, lists."""
+
+from __future__ import annotations
+
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from toolkit import __version__
+from toolkit.config.schema import Config
+from toolkit.prepared import Prepared
+from toolkit.report.predictions import write_lists, write_predictions
+from toolkit.report.rejected import write_rejected
+from toolkit.runfolder import write_json
+from toolkit.training.experiment import HEADLINE, Outcome, library_versions
+from toolkit.workplace import Workplace
+
+
+def fold_lines(outcome: Outcome) -> list[dict[str, Any]]:
+    kinds = {task.name: task.type for task in outcome.tasks}
+    return [
+        {"fold": outcome.assignment.name, "target": c.target, "model": c.model, "chosen": c.chosen,
+         "metric": HEADLINE[kinds[c.target]], "value": c.test[HEADLINE[kinds[c.target]]], "test": c.test, "interval_95": c.intervals}
+        for c in outcome.candidates
+    ]  # fmt: skip
+
+
+def facts_of(
+    config: Config, prepared: Prepared, backtest: list[dict[str, Any]], work: Workplace, begun: float
+) -> dict[str, Any]:
+    """What the summary says besides the models."""
+    stages = ", ".join(f"{name} {seconds:.1f}" for name, seconds in work.seconds.items())
+    return {
+        "name": config.name or "run", "description": config.description, "backtest": backtest,
+        "seconds": time.perf_counter() - begun, "stages": stages, "assumptions": prepared.compiled.assumptions(),
+        "rejected": [(t.name, t.rows_rejected, "; ".join(f"{why}: {n:,}" for why, n in list(t.reasons.items())[:3]))
+                     for t in prepared.tables.loaded.values() if t.rows_rejected],
+    }  # fmt: skip
+
+
+def write_data(prepared: Prepared, folder: Path) -> None:
+    """What was read: fingerprints, and the rows that were set aside."""
+    write_json(folder / "data.json", {
+        name: {"origin": t.origin, "fingerprint": t.fingerprint, "rows_read": t.rows_read, "rows_kept": t.rows_kept,
+               "rejected": t.reasons, "inferred": {c: t.columns[c].type for c in t.inferred}, "ignored_columns": t.ignored}
+        for name, t in prepared.tables.loaded.items()
+    })  # fmt: skip
+    write_rejected(prepared.tables, folder / "rejected")
+
+
+def write_outcome(config: Config, prepared: Prepared, outcome: Outcome, folder: Path) -> None:
+    """What came out: audit, predictions, ranked lists."""
+    write_json(folder / "audit.json", [finding.to_dict() for finding in outcome.findings])
+    write_predictions(prepared.matrix, outcome, folder / "predictions.parquet")
+    zone = config.cohort.timezone
+    write_lists(config.evaluation.list_size, prepared.matrix, outcome, zone, folder / "lists")
+
+
+def environment(config: Config, overrides: list[str]) -> dict[str, Any]:
+    return {"toolkit": __version__, "python": platform.python_version(), "machine": platform.platform(),
+            "libraries": library_versions(), "seed": config.seed, "overrides": overrides,
+            "written": datetime.now(UTC).isoformat(timespec="seconds")}  # fmt: skip
+
+
+def metrics_of(
+    config: Config, outcome: Outcome, backtest: list[dict[str, Any]], work: Workplace, begun: float
+) -> dict[str, Any]:
+    targets: dict[str, Any] = {}
+    for task in outcome.tasks:
+        targets[task.name] = {
+            "type": task.type, "classes": task.classes, "headline": HEADLINE[task.type],
+            "base_rates": outcome.base_rates[task.name], "label_state": outcome.states[task.name].to_dict(),
+            "chosen": outcome.chosen(task.name).model,
+            "models": {c.model: {"validation": c.validation, "test": c.test, "interval_95": c.intervals, "undefined": c.undefined,
+                                 "over_rule": c.margin, "fit_seconds": c.seconds, "notes": c.notes,
+                                 "threshold": c.threshold and c.threshold.to_dict(),
+                                 "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason}}
+                       for c in outcome.of(task.name)},
+            "groups": outcome.chosen(task.name).groups,
+        }  # fmt: skip
+    weights = {name: target.weight for name, target in config.target.items()}
+    binary = [t.name for t in outcome.tasks if t.type == "binary"]
+    mean = {}
+    if binary:
+        total = sum(weights[name] for name in binary)
+        mean = {
+            m: sum(weights[name] * outcome.chosen(name).test[m] for name in binary) / total
+            for m in ("roc_auc", "pr_auc", "f1")
+        }
+    return {
+        "recipe": config.name, "targets": targets, "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
+        "test_label_reads": outcome.test_reads, "coherence_corrected_share": outcome.coherence, "unseen_levels": outcome.unseen, "of_no_use": outcome.idle,
+        "backtest": backtest, "seconds": work.seconds | {"total": time.perf_counter() - begun}, "built": work.cache.built,
+    }  # fmt: skip

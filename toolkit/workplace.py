@@ -1,0 +1,49 @@
+"""Where a run works: the engine, the cache, and what tells how far it is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toolkit.config.schema import Config
+from toolkit.data.cache import Cache
+from toolkit.data.engine import Engine
+
+log = logging.getLogger("toolkit")
+Progress = Callable[[str, float], None]
+
+
+@dataclass
+class Workplace:
+    """What the stages share: engine, cache, progress, and the seconds each stage took."""
+
+    engine: Engine
+    cache: Cache
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        self.progress(name, 0.0)
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+        log.info("%s: %.2f s", name, self.seconds[name])
+
+    def __enter__(self) -> Workplace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.close()
+
+
+def workplace(config: Config, progress: Progress) -> Workplace:
+    """The engine and the cache that a configuration asks for."""
+    root = Path(config.cache)
+    root.mkdir(parents=True, exist_ok=True)
+    engine = Engine(config.engine.threads, config.engine.memory, root / "scratch")
+    return Workplace(engine, Cache(root), progress)
