@@ -122,6 +122,15 @@ class TestWhatAnEditRebuilds:
         shop.declared["dataset"]["tables"]["orders"]["columns"]["amount"]["le"] = 1e9
         assert shop.built() == ["tables:orders", "features:history", "targets:again"]
 
+    def test_a_derived_column_only_what_mentions_it(self, shop: Shop) -> None:
+        orders, features = shop.declared["dataset"]["tables"]["orders"], shop.declared["features"]
+        orders["derive"] = {"twice": "amount * 2"}
+        assert shop.built() == ["tables:orders"]
+        features["twice"] = features["history"] | {"where": "Twice > 10"}
+        assert shop.built() == ["features:twice"]
+        orders["derive"]["twice"] = "amount * 2 + 1"
+        assert shop.built() == ["tables:orders", "features:twice"]
+
     def test_cutoffs_but_no_table(self, shop: Shop) -> None:
         shop.declared["cohort"]["cutoffs"] = ["2021-01-01"]
         assert shop.built() == ALL[2:]
@@ -195,3 +204,18 @@ class TestEntries:
         said = sorted(p.communicate()[0].strip() for p in [start(tmp_path, 1), start(tmp_path, 1)])
         assert said == ["whole ['kind:it']", "whole []"]
         assert (tmp_path / "log").read_text() == "building\n"
+
+
+class TestSweeping:
+    def test_entries_that_nobody_asks_for_go_and_the_others_stay(self, tmp_path: Path) -> None:
+        cache = Cache(tmp_path)
+        old, asked, new = (cache.entry("kind", name, lambda folder: None) for name in ("old", "asked", "new"))
+        killed = tmp_path / "kind" / f".{digest('gone')[:32]}-abc"
+        killed.mkdir()
+        for path in (old, asked, killed):
+            os.utime(path, (0, 0))
+        cache.entry("kind", "asked", lambda folder: None)
+        cache.sweep(days=1)
+        assert [path.exists() for path in (old, asked, new, killed)] == [False, True, True, False]
+        assert cache.entry("kind", "old", lambda folder: None) == old  # and is made again
+        assert len(cache.built) == 4

@@ -26,7 +26,7 @@ from toolkit.errors import ConfigError
 from toolkit.registry import models
 from toolkit.report.lists import defused, file_name, write_csv
 from toolkit.report.predictions import write_list
-from toolkit.runfolder import aside
+from toolkit.runfolder import aside, held
 
 FILES = {
     "summary.md", "lists", "predictions.parquet", "metrics.json", "plan.txt", "audit.json", "data.json",
@@ -117,6 +117,18 @@ class TestWholeOrAbsent:
         assert work.run("recipe=shop", "seed=5").code == 0
         (again,) = (path for path in run.parent.iterdir() if path not in (run, left))
         assert strict(again / "metrics.json")["built"] == []  # tables, features and fits were all found
+
+    def test_what_a_killed_run_left_is_removed_by_the_next_one_unless_it_still_works(
+        self, tmp_path: Path
+    ) -> None:
+        dead, working = tmp_path / ".unfinished-dead", tmp_path / ".unfinished-working"
+        for path in (dead, working):
+            path.mkdir()
+            (path / "part").write_text("")
+            os.utime(path, (0, 0))
+        with held(working), aside(tmp_path / "run"):
+            pass
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".unfinished-working", "run"]
 
     def test_a_folder_that_holds_something_is_refused_before_any_work(self, work: Work) -> None:
         work.write({"mine/notes.txt": "keep"})

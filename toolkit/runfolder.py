@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import math
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from uuid import uuid4
 import numpy as np
 
 from toolkit.errors import ConfigError
+
+YOUNG = 60.0  # seconds
 
 
 @dataclass
@@ -31,8 +36,8 @@ class Aside:
 def aside(final: Path) -> Iterator[Aside]:
     """A folder beside `final` to write into; it takes the final name when the block ends well.
 
-    A block that raises leaves nothing; a process that is killed leaves `.unfinished-…`. Neither touches
-    what lies at `final`. Raises ConfigError if that is not empty.
+    A block that raises leaves nothing; a process that is killed leaves `.unfinished-…`, which the next
+    one to write here removes. Neither touches what lies at `final`. Raises ConfigError if that is not empty.
     """
     if _taken(final):
         raise ConfigError(
@@ -42,15 +47,44 @@ def aside(final: Path) -> Iterator[Aside]:
             fix="choose another folder, or remove it",
         )
     _drop_if_empty(final)
+    _sweep(final.parent)
     place = Aside(final.parent / f".unfinished-{final.name}-{uuid4().hex[:8]}", final)
     place.path.mkdir(parents=True)
+    with held(place.path):
+        try:
+            yield place
+            _publish(place)
+        except BaseException:
+            shutil.rmtree(place.path, ignore_errors=True)
+            _drop_if_empty(final.parent)
+            raise
+
+
+@contextmanager
+def held(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a folder as this process's own, for as long as the process lives; False if another one holds it.
+
+    The system lets go of the lock when the process ends, however it ends.
+    """
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        yield place
-        _publish(place)
-    except BaseException:
-        shutil.rmtree(place.path, ignore_errors=True)
-        _drop_if_empty(final.parent)
-        raise
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(handle)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left here. Young folders stay: their process may be about to hold them."""
+    for left in folder.glob(".unfinished-*"):
+        with suppress(OSError):
+            if left.stat().st_mtime > time.time() - YOUNG:
+                continue
+            with held(left, wait=False) as mine:
+                if mine:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def free(wanted: Path) -> Path:

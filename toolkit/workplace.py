@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ class Workplace:
     engine: Engine
     cache: Cache
     progress: Progress
+    scratch: Path
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -39,11 +42,16 @@ class Workplace:
 
     def __exit__(self, *_: object) -> None:
         self.engine.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def workplace(config: Config, progress: Progress) -> Workplace:
-    """The engine and the cache that a configuration asks for."""
+    """The engine and the cache that a configuration asks for; what nobody has used for long is swept out."""
     root = Path(config.cache)
-    root.mkdir(parents=True, exist_ok=True)
-    engine = Engine(config.engine.threads, config.engine.memory, root / "scratch")
-    return Workplace(engine, Cache(root), progress)
+    (root / "scratch").mkdir(parents=True, exist_ok=True)
+    cache = Cache(root)
+    if config.cache_days:
+        cache.sweep(config.cache_days)
+    scratch = Path(tempfile.mkdtemp(dir=root / "scratch"))  # two engines must never spill into one folder
+    engine = Engine(config.engine.threads, config.engine.memory, scratch)
+    return Workplace(engine, cache, progress, scratch)

@@ -123,6 +123,9 @@ class Config(Node):
     description: str = ""
     seed: int = Field(0, ge=0, lt=2**31)
     cache: str = Field("outputs/.cache", description="folder of prepared data, keyed by content")
+    cache_days: float = Field(
+        30, ge=0, description="what has not been used for so many days is removed from it; 0: never"
+    )
     quiet: bool = False
     dataset: Dataset
     source: Source

@@ -13,8 +13,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +73,19 @@ class Cache:
                 shutil.rmtree(aside, ignore_errors=True)
             self.built.append(f"{kind}:{label or final.name}")
         return final
+
+    def sweep(self, days: float) -> None:
+        """Remove entries that nobody has asked for in so many days, and what killed builds left."""
+        oldest = time.time() - days * 86_400
+        for kind in (path for path in self.root.glob("*") if path.is_dir()):
+            for path in kind.iterdir():
+                with suppress(OSError):
+                    if path.suffix == ".lock" or path.stat().st_mtime > oldest:
+                        continue
+                    name = path.name.removeprefix(".").split("-")[0]
+                    with _locked(path.with_name(f"{name}.lock")):
+                        if path.stat().st_mtime <= oldest:  # not asked for meanwhile
+                            shutil.rmtree(path)
 
 
 @contextmanager

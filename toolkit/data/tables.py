@@ -29,8 +29,9 @@ __all__ = ["KNOWN", "ROW", "TIME", "Loaded", "Tables", "load"]
 class Loaded:
     """A table that keeps its contract.
 
-    columns: name → type, derived ones included; inferred: those whose type was not declared;
-    derived: derived column → the declared columns that it is made of.
+    fingerprint: digest of all that decides its rows and declared columns; columns: name → type, derived
+    ones included; inferred: those whose type was not declared; derived: derived column → the declared
+    columns that it is made of.
     """
 
     name: str
@@ -53,6 +54,11 @@ class Loaded:
     def rows_rejected(self) -> int:
         return self.rows_read - self.rows_kept
 
+    def digest_of(self, mentioned: set[str] | None = None) -> str:
+        """A digest of the rows, with the derived columns among those mentioned (None: all of them)."""
+        derive = self.spec.derive.items()
+        return digest([self.fingerprint, {c: text for c, text in derive if mentioned is None or c in mentioned}])
+
     def sources(self, columns: set[str] | frozenset[str]) -> set[tuple[str, str]]:
         """(table, column) pairs behind some columns, derived ones resolved."""
         return {(self.name, base) for name in columns for base in self.derived.get(name, (name,))}
@@ -70,8 +76,12 @@ class Tables:
             raise DataError(f"no table is called `{name}`", fix=did_you_mean(name, self.loaded))
         return self.loaded[name]
 
-    def fingerprints(self, names: set[str]) -> dict[str, str]:
-        return {name: self.loaded[name].fingerprint for name in sorted(names)}
+    def fingerprints(self, names: set[str], mentioned: set[str] | None = None) -> dict[str, str]:
+        """Table → a digest of what a reader gets from it.
+
+        mentioned: the columns that are read, in small letters; a derived column among the others does not count. None: all.
+        """
+        return {name: self.loaded[name].digest_of(mentioned) for name in sorted(names)}
 
 
 def load(
@@ -144,10 +154,10 @@ def _load(
     derive = _derived(raw, table, absent)
     material = {
         "content": raw.fingerprint, "name": raw.name, "absent": sorted(absent), "keys": sorted(keys), "code": code_digest("data"),
-        "table": table.model_dump(exclude={"description": True, "observed_until": True, "columns": {"__all__": {"description"}}}),
+        "table": table.model_dump(exclude={"description": True, "observed_until": True, "derive": True, "columns": {"__all__": {"description"}}}),
     }  # fmt: skip
     folder = cache.entry(
-        "tables", material, lambda aside: ingest.build(raw, table, keys, derive, engine, aside), raw.name
+        "tables", material | {"derive": table.derive}, lambda aside: ingest.build(raw, table, keys, derive, engine, aside), raw.name
     )
     report = json.loads((folder / "report.json").read_text())
     first, last = (datetime.fromisoformat(report[key]) if report[key] else None for key in ("first", "last"))

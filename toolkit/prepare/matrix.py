@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -135,11 +135,12 @@ def compile_all(
     """
     if cutoffs is None:
         cutoffs = cohorts.moments(declaration.cohort, tables, declaration.horizons()).cutoffs
+    statements = cohorts.statements(declaration.cohort, cutoffs, tables)
+    read = cohorts.tables_of_cohort(declaration.cohort, declaration.dataset)
     key = {
         "cohort": declaration.cohort.model_dump(exclude={"description"}), "cutoffs": [c.isoformat() for c in cutoffs],
-        "tables": tables.fingerprints(cohorts.tables_of_cohort(declaration.cohort, declaration.dataset)), "code": code_digest(*CODE),
+        "tables": tables.fingerprints(read, _columns(tree for _, tree in statements)), "code": code_digest(*CODE),
     }  # fmt: skip
-    statements = cohorts.statements(declaration.cohort, cutoffs, tables)
 
     def build(folder: Path) -> None:
         for name, tree in statements:
@@ -240,7 +241,7 @@ def _result(
     material = {
         "query": stable_text(query),
         "cohort": compiled.cohort_key,
-        "tables": compiled.tables.fingerprints(set(query.tables)),
+        "tables": compiled.tables.fingerprints(set(query.tables), columns_of(query)),
     }
 
     def make(folder: Path) -> None:
@@ -256,6 +257,15 @@ def _result(
                 engine.drop(name)
 
     return cache.entry(kind, material, make, label) / "values.parquet"
+
+
+def columns_of(query: Query) -> set[str]:
+    """Names of all columns that a query mentions, in whatever table, in small letters."""
+    return _columns([*(tree for _, tree in query.steps), query.tree])
+
+
+def _columns(trees: Iterable[exp.Expression]) -> set[str]:
+    return {column.name.lower() for tree in trees for column in tree.find_all(exp.Column)}
 
 
 def stable_text(query: Query) -> str:
@@ -319,8 +329,8 @@ def load_tables(
 
 def fingerprint(compiled: Compiled) -> str:
     """One digest of everything that the matrix is made from."""
+    queries = [part.query for part in compiled.sets] + [target.query for target in compiled.targets.values()]
     return digest({
-        "cohort": compiled.cohort_key, "sets": [stable_text(part.query) for part in compiled.sets],
-        "targets": [stable_text(target.query) for target in compiled.targets.values()],
-        "tables": compiled.tables.fingerprints(set(compiled.tables.loaded)),
+        "cohort": compiled.cohort_key, "queries": [stable_text(query) for query in queries],
+        "tables": compiled.tables.fingerprints(set(compiled.tables.loaded), set().union(*map(columns_of, queries))),
     })  # fmt: skip

@@ -43,7 +43,7 @@ def facts_of(
 def write_data(prepared: Prepared, folder: Path) -> None:
     """What was read: fingerprints, and the rows that were set aside."""
     write_json(folder / "data.json", {
-        name: {"origin": t.origin, "fingerprint": t.fingerprint, "rows_read": t.rows_read, "rows_kept": t.rows_kept,
+        name: {"origin": t.origin, "fingerprint": t.digest_of(), "rows_read": t.rows_read, "rows_kept": t.rows_kept,
                "rejected": t.reasons, "inferred": {c: t.columns[c].type for c in t.inferred}, "ignored_columns": t.ignored}
         for name, t in prepared.tables.loaded.items()
     })  # fmt: skip
