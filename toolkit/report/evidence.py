@@ -1,0 +1,255 @@
+"""What a report shows, as plain data: filled by `report/gather.py`, drawn by `report/page.py`.
+
+Nothing here is text for people yet, and nothing is drawn. Intervals are (low, high) at 95 % by entity
+bootstrap; None where there is none. Curves have at most a few hundred points, whatever the rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+Interval = tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Decile:
+    """A tenth of the test rows, best scores first. Rates are of labelled rows."""
+
+    number: int
+    rows: int
+    positives: int
+    rate: float
+    lift: float
+    capture: float  # share of all positives in this tenth and those before it
+    lowest_score: float
+    interval: Interval = None  # of the rate
+    value: float | None = None  # sum of the declared value column in this tenth
+    value_capture: float | None = None
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Cumulative gains on the test rows: arrays [points], from calling nobody to calling all."""
+
+    called: np.ndarray  # rows called
+    found: np.ndarray  # positives among them
+    low: np.ndarray  # 95 % interval of `found`
+    high: np.ndarray
+    rule: np.ndarray  # positives that the best single rule finds with as many calls
+    rows: int
+    positives: int
+    value: np.ndarray | None = None  # sum of the value column among them
+    value_total: float | None = None
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows of about the same predicted probability: mean prediction and observed rate."""
+
+    predicted: float
+    observed: float
+    low: float  # Wilson interval of `observed`
+    high: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Reliability on the test rows, before and after calibration; figures: brier, ece, log_loss."""
+
+    method: str
+    reason: str
+    before: list[Bin]
+    after: list[Bin]
+    figures_before: dict[str, float]
+    figures_after: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Precision, recall, F1 and share of rows above each threshold: arrays [points] on validation rows."""
+
+    thresholds: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    share: np.ndarray
+    chosen: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whom to call and what to expect, from the test rows. `size` is the capacity, or the length of the list."""
+
+    size: int
+    found: int
+    interval: Interval
+    at_random: float
+    metric: str
+    value: float
+    value_interval: Interval
+    margin: tuple[float, float, float] | None  # over the best single rule, with its interval
+    rule: str  # the rule in words
+    better_than_rule: bool | None  # the interval of the margin excludes zero (None: no interval)
+    better_than_chance: bool | None  # the interval of the metric excludes that of a naive model
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """One model: validation headline, test metrics with intervals, margin, seconds."""
+
+    model: str
+    chosen: bool
+    baseline: bool
+    validation: float | None
+    test: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    margin: tuple[float, float, float] | None
+    seconds: float
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What a feature does: loss of the headline metric when it is shuffled, and how it moves the score.
+
+    shape: per bin or level (its text, rows, mean contribution to the score); direction: "rises",
+    "falls", "mixed", "levels".
+    """
+
+    feature: str
+    text: str  # the feature in words
+    importance: float
+    interval: Interval
+    contribution: float | None = None  # mean absolute native contribution
+    direction: str = "mixed"
+    shape: list[tuple[str, int, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why one entity scores as it does: a feature, its value as text, what it adds to the score."""
+
+    feature: str
+    value: str
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """One entity of the test rows, explained."""
+
+    entity: str
+    cutoff: str
+    score: float
+    probability: float | None
+    label: float | None
+    rank: int
+    reasons: list[Reason]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target's page."""
+
+    name: str
+    type: str
+    description: str
+    horizon: str
+    classes: tuple[str, ...]
+    base_rates: dict[str, Any]
+    state: dict[str, Any]
+    headline: str
+    models: list[ModelLine]
+    verdict: Verdict | None
+    deciles: list[Decile]
+    gains: Gains | None
+    calibration: Calibration | None
+    cut: Cut | None
+    groups: list[dict[str, Any]]
+    drivers: list[Driver]
+    explained_by: str  # which model was explained, and how (permutation; native contributions)
+    examples: list[Example]
+    confusion: np.ndarray | None = None  # [classes, classes], true by predicted, test rows
+    per_class: list[dict[str, Any]] = field(default_factory=list)
+    residuals: dict[str, Any] | None = None  # quantiles and a 2-d histogram of predicted against true
+    list_file: str = ""
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How a feature's distribution differs between training and test rows (PSI), and where it is missing."""
+
+    feature: str
+    psi: float
+    missing: dict[str, float]  # part → share of rows
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A feature's distribution among positives and others (or all rows): bins' text, shares [bins]."""
+
+    feature: str
+    target: str
+    labels: list[str]
+    shares: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Data:
+    """Tables, rejected rows, drift, the audit, and the exploratory part."""
+
+    tables: list[dict[str, Any]]
+    assumptions: list[str]
+    rows: dict[str, int]
+    cohort: list[dict[str, Any]]  # rows per cutoff and part
+    drift: list[Drift]
+    findings: list[dict[str, Any]]
+    idle: dict[str, str]
+    correlated: list[str]  # features of the heat map
+    correlation: np.ndarray  # Spearman [features, features]
+    distributions: list[Distribution]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How targets go together on the test rows: [targets, targets]."""
+
+    targets: list[str]
+    both: np.ndarray  # share of positives of the row's target that are positives of the column's
+    top: np.ndarray  # share of the row's top decile that is in the column's top decile
+    rank: np.ndarray  # Spearman correlation of the chosen models' scores
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What tuning tried for one model: see `tuning/`. trials: dicts as in trials.json."""
+
+    model: str
+    metric: str
+    trials: list[dict[str, Any]]
+    importance: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a report says."""
+
+    name: str
+    description: str
+    written: str
+    seconds: dict[str, float]
+    targets: list[Target]
+    overlap: Overlap | None
+    data: Data
+    card: dict[str, Any]  # intended use, cohort, horizons, dates, limits, seeds, environment, fingerprints
+    config: str  # the resolved configuration as YAML, without secrets
+    metrics: dict[str, Any]  # metrics.json as written
+    lists: dict[str, bytes]  # file name → CSV to embed
+    backtest: list[dict[str, Any]] = field(default_factory=list)
+    coherence: dict[str, float] = field(default_factory=dict)
+    tuned: list[Tuned] = field(default_factory=list)
