@@ -309,3 +309,174 @@ features:
     def test_a_column_called_like_one_of_ours(self, work: Work) -> None:
         flat(work, **{"@row": "1 2"})
         assert "has a column `@row`, a name that is taken here" in work.refused("recipe=flat")
+
+
+class TestNamesOfTablesAndColumns:
+    """A mistyped name is told at the line that has it, before any table is read."""
+
+    @pytest.mark.parametrize(
+        ("file", "old", "new", "line", "key"),
+        [
+            ("target/orders_again", "table: orders", "table: ordrs", 2, "target.orders_again.table"),
+            ("features/history", "table: orders", "table: ordrs", 2, "features.history.table"),
+            ("features/profile", "table: clients", "table: client", 2, "features.profile.table"),
+            ("dataset/shop", "entity: client\n", "entity: clint\n", 8, "dataset.tables.orders.entity"),
+            ("dataset/shop", "clock: day", "clock: daay", 9, "dataset.tables.orders.clock"),
+            ("dataset/shop", "entity: clients", "entity: cliens", 1, "dataset.entity"),
+        ],
+    )
+    def test_in_a_file(self, work: Work, file: str, old: str, new: str, line: int, key: str) -> None:
+        edit(work, f"conf/{file}.yaml", (old, new))
+        message = work.refused("recipe=shop")
+        assert f"where: conf/{file}.yaml:{line} ({key})" in message
+        assert f"did you mean `{old.split()[1]}`?" in message
+        assert "reading" not in message
+
+    def test_conditions_terms_and_relations_too(self, work: Work) -> None:
+        work.write({
+            "recipes/wrong.yaml": """\
+defaults: [shop]
+cohort:
+  having: [{table: ordrs}]
+target:
+  orders_again:
+    among: [{table: ordrs}]
+features:
+  more:
+    kind: measures
+    features:
+      ratio:
+        terms: {a: {table: ordrs, agg: count}, b: {relation: friends, agg: count}}
+        value: a / b
+"""
+        })  # fmt: skip
+        message = work.refused("recipe=wrong")
+        assert "4 mistakes" in message
+        for line, key in (
+            (3, "cohort.having.0.table"), (6, "target.orders_again.among.0.table"),
+            (12, "features.more.features.ratio.terms.a.table"), (12, "features.more.features.ratio.terms.b.relation"),
+        ):  # fmt: skip
+            assert f"recipes/wrong.yaml:{line}  `{key}`: no {key.rpartition('.')[2]} is called" in message
+
+    def test_a_relations_table_and_columns(self, work: Work) -> None:
+        relation = "+dataset.relations={{friends: {{table: {}, ends: [client, {}]}}}}"
+        message = work.refused("recipe=shop", relation.format("ordrs", "day"))
+        assert "(dataset.relations.friends.table)" in message
+        assert "did you mean `orders`?" in message
+        message = work.refused("recipe=shop", relation.format("orders", "dday"))
+        assert "(dataset.relations.friends.ends.1)" in message
+        assert "did you mean `day`?" in message
+
+    def test_a_column_of_a_target_or_feature(self, work: Work) -> None:
+        message = work.refused("recipe=shop", "features.history.features=[{agg: sum, column: amuont}]")
+        assert "command line" in message
+        assert "(features.history.features.0.column)" in message
+        assert "did you mean `amount`?" in message
+
+
+class TestAFlatTableOfOnesOwn:
+    """`recipe=flat_churn` with `vars`: what a newcomer starts from."""
+
+    @pytest.fixture(autouse=True)
+    def only_what_ships(self, work: Work) -> None:
+        for name in ("dataset/flat", "target/label"):
+            (work.folder / f"conf/{name}.yaml").unlink()
+
+    def write(self, work: Work, text: str, encoding: str = "utf-8") -> None:
+        work.write({"own/table.csv": text.encode(encoding)})
+
+    RUN = ("plan", "recipe=flat_churn", "source.path=own", "vars.file=table.csv")
+
+    def test_alone_it_says_what_to_give(self, work: Work) -> None:
+        message = work.refused("recipe=flat_churn")
+        assert "there is no file for table `rows`: `telco_churn.csv`" in message
+        assert "source.path=" in message
+        assert "vars.file=" in message
+
+    def test_a_mistyped_key_names_file_columns_and_override(self, work: Work) -> None:
+        self.write(work, "Id,label\n1,yes\n")
+        message = work.refused(*self.RUN, "vars.key=Idd")
+        assert "`table.csv` has no column `Idd`, which table `rows` names as its key" in message
+        assert "command line (vars.key=Idd) (dataset.tables.rows.key for own/table.csv)" in message
+        assert "did you mean `Id`? valid here: Id, label" in message
+        assert "set vars.key=" in message
+        message = work.refused(*self.RUN)
+        assert "recipes/flat_churn.yaml:" in message
+        assert "as vars.key" in message
+
+    def test_a_mistyped_label_too(self, work: Work) -> None:
+        self.write(work, "Id,label\n1,yes\n")
+        message = work.refused(*self.RUN, "vars.key=Id", "vars.label=lable")
+        assert "command line (vars.label=lable) (target.label.column)" in message
+        assert "did you mean `label`?" in message
+
+    def test_a_key_that_is_none_says_how_to_do_without(self, work: Work) -> None:
+        self.write(work, "Id,label\n1,yes\n1,no\n")
+        message = work.refused(*self.RUN, "vars.key=Id", "vars.label=label")
+        assert "stands in an earlier row already: 1 row" in message
+        assert "'@row'" in message
+
+    @pytest.mark.parametrize("encoding", ["cp1252", "utf-8-sig", "utf-16"])
+    def test_semicolons_decimal_commas_dotted_days_umlauts_and_empty_columns(
+        self, work: Work, encoding: str
+    ) -> None:
+        draw = random.Random(1)
+        lines = ["Kunde Nr;Umsatz;Seit;Straße;Gekündigt;;"]
+        for number in range(200):
+            label = draw.choice(["yes", "No ", ""])
+            day = f"{draw.randint(1, 28):02d}.{draw.randint(1, 12)}.2021"
+            lines.append(f"{number:04d};{draw.randint(0, 3000)},{draw.randint(10, 99)};{day};Weg;{label};;")
+        self.write(work, "\r\n".join(lines) + "\r\n", encoding)
+        said = work.run(*self.RUN, "vars.key=Kunde Nr", "vars.label=Gekündigt", "vars.positive=yes")
+        assert said.code == 0, said.err
+        assert "inferred: Umsatz number, Seit date, Straße text, Gekündigt text" in said.out
+        message = work.refused(*self.RUN, "vars.key=Kunde Nr", "vars.label=Gekündigt")
+        assert "did you mean `yes`?" in message
+
+    def test_rows_without_a_key_are_refused_or_set_aside(self, work: Work) -> None:
+        self.write(
+            work,
+            "Id,x,label\n" + "".join(f"{i or ''},{i % 7},{'yes' if i % 3 else 'no'}\n" for i in range(200)),
+        )
+        words = (*self.RUN, "vars.key=Id", "vars.label=label", "vars.positive=yes")
+        assert "`Id` is missing: 1 row" in work.refused(*words)
+        said = work.run(*words, "dataset.tables.rows.on_bad_row=drop")
+        assert "rejected 1 of 200: `Id` is missing: 1" in said.out
+
+    def test_a_column_twice(self, work: Work) -> None:
+        self.write(work, "Id,Name,name\n1,a,b\n")
+        assert "has the column `name` twice" in work.refused(*self.RUN, "vars.key=Id")
+
+    def test_what_a_recipe_leaves_open_is_listed_with_its_comment(self, work: Work) -> None:
+        work.write({
+            "conf/source/there.yaml": "kind: folder\npath: ???\n",
+            "recipes/open.yaml": """\
+defaults:
+  - override /dataset: flat
+  - override /source: there
+  - override /target: [label]
+vars:
+  file: ???  # the CSV file
+  # the column that
+  # tells rows apart
+  key: ???
+  label: ???
+  positive: "yes"
+""",
+        })  # fmt: skip
+        message = work.refused("recipe=open")
+        assert "4 values have to be given" in message
+        for line in (
+            "conf/source/there.yaml:2  source.path\n",
+            "recipes/open.yaml:6  vars.file: the CSV file\n",
+            "recipes/open.yaml:9  vars.key: the column that tells rows apart\n",
+            "recipes/open.yaml:10  vars.label\n",
+            "fix: write on the command line: source.path=… vars.file=… vars.key=… vars.label=…\n",
+        ):
+            assert line in message
+        message = work.refused("recipe=open", "source.path=x", "vars.key=x", "vars.label=x")
+        assert "`vars.file` has to be given: the CSV file\n  where: recipes/open.yaml:6\n" in message
+
+    def test_a_variable_that_is_nowhere_declared(self, work: Work) -> None:
+        message = work.refused("recipe=shop", "cache=${vars.who}")
+        assert "+vars.who=" in message

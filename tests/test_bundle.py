@@ -14,9 +14,9 @@ import pytest
 
 from toolkit import bundle
 from toolkit.bundle import estimators
-from toolkit.bundle.files import read_arrays, read_json, write_json
+from toolkit.bundle.files import read_arrays, read_json, write_arrays, write_json
 from toolkit.errors import BundleError
-from toolkit.models import Batch, Column, Task, store
+from toolkit.models import Batch, Column, Explains, Task, store
 from toolkit.registry import models
 
 QUICK = {
@@ -100,6 +100,12 @@ def test_a_loaded_model_scores_exactly_what_was_fitted(
     assert list(again.iterations) == list(model.iterations)
     for share, other in zip(model.importance(), again.importance(), strict=True):
         assert np.array_equal(share, other) if share is not None else other is None
+    assert isinstance(again, Explains) == isinstance(model, Explains)
+    if isinstance(model, Explains):
+        assert isinstance(again, Explains)
+        for own, read in zip(model.contributions(ROWS.X), again.contributions(ROWS.X), strict=True):
+            assert np.array_equal(own.values, read.values)
+            assert np.array_equal(own.bias, read.bias)
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -352,12 +358,46 @@ def test_old_protocols_and_compressed_files_are_refused(copy: Path) -> None:
     path = copy / "model/0.skops"
     whole = path.read_bytes()
     repack(path, lambda schema: schema | {"protocol": 0})
-    with pytest.raises(BundleError, match="not written by this toolkit"):
+    with pytest.raises(BundleError, match=r"not a skops file of this toolkit\n(.|\n)*its protocol is 0"):
         estimators.load(path)
     path.write_bytes(whole)
     repack(path, lambda schema: None, zipfile.ZIP_DEFLATED)
-    with pytest.raises(BundleError, match="not written by this toolkit"):
+    with pytest.raises(BundleError, match=r"not a skops file of this toolkit\n(.|\n)*parts are compressed"):
         estimators.load(path)
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "says"),
+    [
+        (6, b"\xff", "zip file version"),  # zipfile's NotImplementedError
+        (8, b"\x01", "is encrypted"),  # its RuntimeError
+        (8, b"\x20", "compressed patched data"),  # NotImplementedError, only once the part is read
+        (10, b"\x63", "parts are compressed"),  # a method that zipfile does not know
+        (20, b"\xff\xff\xff\x7f" * 2, "not a skops file"),  # sizes beyond the end: EOFError
+    ],
+)
+def test_whatever_zipfile_raises_is_one_clear_error(copy: Path, offset: int, value: bytes, says: str) -> None:
+    """`offset` into every entry of the zip's directory (PKWARE's APPNOTE, 4.3.12)."""
+    path = copy / "model/0.skops"
+    data = bytearray(path.read_bytes())
+    entry = data.rfind(b"PK\x01\x02")
+    while entry >= 0:
+        data[entry + offset : entry + offset + len(value)] = value
+        entry = data.rfind(b"PK\x01\x02", 0, entry)
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match=says):
+        estimators.load(path)
+
+
+def test_a_linear_model_of_another_version_is_one_clear_error(tmp_path: Path) -> None:
+    config, model = fitted("logistic", tasks=TASKS[:1])
+    store.save(tmp_path / "model", config, model)
+    path = tmp_path / "model/0/linear.safetensors"
+    arrays = read_arrays(path)
+    for changed in ({"center": None}, {"other": arrays["coef"]}):
+        write_arrays(path, {k: v for k, v in (arrays | changed).items() if v is not None})
+        with pytest.raises(BundleError, match="not hold the arrays of a linear model of this version"):
+            store.load(tmp_path / "model")
 
 
 @pytest.mark.parametrize("field", ["left_child", "right_child", "feature"])

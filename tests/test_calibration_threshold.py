@@ -10,9 +10,10 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.special import expit
 
 from toolkit.errors import ConfigError, DataError
-from toolkit.evaluation.metrics import ece
+from toolkit.evaluation.metrics import ece, row_log_loss
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
-from toolkit.training.coherence import corrected_share, nested, project
+from toolkit.training.coherence import cohere, corrected_share, nested, project
+from toolkit.training.crossfit import FOLDS, deal, held_out, obstacle
 from toolkit.training.threshold import (
     FillCapacity,
     MaximiseF1,
@@ -95,6 +96,19 @@ def test_nor_does_it_turn_round_a_model_worse_than_chance(method):
     assert p[1] == pytest.approx(y.mean(), abs=0.02)
 
 
+def test_isotonic_calibration_is_isotonic_regression():
+    from sklearn.isotonic import IsotonicRegression
+
+    y, score, _ = overconfident(3000)
+    score = score.round(2)  # many ties
+    low, high = 1 / (len(y) - y.sum() + 2), (y.sum() + 1) / (y.sum() + 2)
+    known = IsotonicRegression(y_min=low, y_max=high, out_of_bounds="clip").fit(score, y)
+    fitted = fit_calibrator(Calibration(method="isotonic"), "binary", y, score)
+    anywhere = np.linspace(-0.1, 1.1, 5000)
+    assert fitted.apply(anywhere) == pytest.approx(known.predict(anywhere), abs=1e-12)
+    assert len(fitted.points_x) < 60  # of a hundred scores: only the ends of steps are kept
+
+
 def test_auto_takes_isotonic_only_with_a_thousand_of_each_class():
     rng = np.random.default_rng(0)
     for positives, method in [(999, "platt"), (1000, "isotonic")]:
@@ -149,6 +163,83 @@ def test_a_calibrator_survives_json_bit_for_bit(method):
     again = Calibrator.from_dict(json.loads(json.dumps(fitted.to_dict(), allow_nan=False)))
     assert again == fitted
     assert (again.apply(score) == fitted.apply(score)).all()
+
+
+# ---- cross-fitting --------------------------------------------------------------------------------
+
+
+def test_all_rows_of_an_entity_are_in_one_fold_and_the_folds_are_even():
+    entity = np.array([f"e{number}" for number in np.random.default_rng(0).integers(0, 500, 3000)])
+    fold = deal(entity, seed=1)
+    assert all(len(set(fold[entity == name])) == 1 for name in set(entity))
+    assert np.ptp([len(set(entity[fold == number])) for number in range(FOLDS)]) <= 1
+    assert (deal(entity, seed=1) == fold).all()
+    assert (deal(entity, seed=2) != fold).any()
+
+
+def test_no_row_is_judged_by_a_fit_that_has_seen_it():
+    rng = np.random.default_rng(0)
+    score, fold = rng.permutation(1000) / 1000, deal(np.arange(1000), 0)
+    fits = []
+
+    def which_saw(y, seen):
+        number = len(fits)
+        fits.append(set(seen))
+        return lambda asked: np.full(len(asked), number)
+
+    judged_by = held_out(which_saw, np.zeros(1000), score, fold)
+    assert len(fits) == FOLDS
+    for number, seen in enumerate(fits):
+        assert seen.isdisjoint(score[judged_by == number])
+        assert len(seen) + (judged_by == number).sum() == 1000
+
+
+def test_cross_fitting_gives_each_row_the_result_of_its_own_score():
+    score = np.random.default_rng(0).random((100, 3))
+    fold = deal(np.arange(100), 0)
+    for asked in (score, score[:, 0]):
+        assert (
+            held_out(lambda y, s: lambda others: 2 * others, np.zeros(100), asked, fold) == 2 * asked
+        ).all()
+
+
+def test_on_noise_isotonic_regression_beats_the_base_rate_on_its_own_rows_and_on_no_others():
+    def fit(y, score):
+        return fit_calibrator(Calibration(method="isotonic"), "binary", y, score).apply
+
+    own, others = [], []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        y, score = (rng.random(300) < 0.4).astype(float), rng.random(300)
+        constant = row_log_loss(y, np.full(300, y.mean())).mean()
+        held = held_out(fit, y, score, deal(np.arange(300), seed))
+        own.append(row_log_loss(y, fit(y, score)(score)).mean() - constant)
+        others.append(row_log_loss(y, held).mean() - constant)
+    assert np.mean(own) < -0.003
+    assert np.mean(others) > 0.003
+
+
+def test_on_noise_a_cross_fitted_threshold_finds_no_precision_that_is_not_there():
+    config = ReachPrecision(kind="reach_precision", precision=0.9)
+    own, others = [], []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        y, score = (rng.random(2000) < 0.1).astype(float), rng.random(2000)
+        own.append(choose(config, y, score).achieved["precision"])
+        fold = deal(np.arange(2000), seed)
+        chosen = held_out(lambda y, s: lambda new: decide(choose(config, y, s), new), y, score, fold)
+        others += y[chosen].tolist()
+    assert np.mean(own) > 0.13  # flattered: the best of many cuts
+    assert np.mean(others) == pytest.approx(0.1, abs=0.015)
+
+
+def test_what_cannot_be_cross_fitted_is_said():
+    fold = np.array([0, 0, 1, 1, 2, 2])
+    assert obstacle(fold, np.array([1, 0, 1, 0, 1, 0]), classes=True) is None
+    lone = np.array([0, 1, 0, 0, 0, 0])
+    assert obstacle(fold, lone, classes=True) == "its 1 validation rows of one class are all in one fold"
+    assert obstacle(fold, lone, classes=False) is None
+    assert "in one fold" in obstacle(np.zeros(6), lone, classes=False)
 
 
 # ---- threshold ------------------------------------------------------------------------------------
@@ -352,3 +443,15 @@ def test_no_capacity_is_spent_on_rows_that_the_target_does_not_apply_to() -> Non
 def test_whoever_is_acted_on_for_a_target_is_for_every_wider_one() -> None:
     narrow_to_wide = [[True, False, False], [False, True, False], [False, False, False]]
     assert nested(narrow_to_wide).tolist() == [[True, True, True], [False, True, True], [False, False, False]]
+
+
+def test_a_chain_is_in_order_and_nobody_is_acted_on_for_a_target_that_does_not_apply() -> None:
+    probability = {"narrow": np.array([0.3, 0.1, 0.6]), "wide": np.array([0.1, 0.5, 0.2])}
+    decision = {"narrow": np.array([True, False, True]), "wide": np.array([False, False, False])}
+    eligible = {"narrow": np.array([True] * 3), "wide": np.array([True, True, False])}
+    after, acted, share = cohere(["narrow", "wide"], probability, decision, eligible)
+    assert after["narrow"] == pytest.approx([0.2, 0.1, 0.4])
+    assert after["wide"] == pytest.approx([0.2, 0.5, 0.4])
+    assert acted["narrow"].tolist() == [True, False, True]
+    assert acted["wide"].tolist() == [True, False, False]
+    assert share == pytest.approx(2 / 3)

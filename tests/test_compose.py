@@ -7,9 +7,10 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
+import yaml
 
 from toolkit.cli import completion
 from toolkit.cli.main import main
@@ -26,11 +27,6 @@ PACKAGED = {
     "conf/model/lightgbm.yaml": "kind: lightgbm\nlearning_rate: 0.1\nleaves: 31\n",
     "conf/model/logistic.yaml": "kind: logistic\n",
     "conf/split/random.yaml": "kind: random\n",
-    "conf/calibration/auto.yaml": "kind: auto\n",
-    "conf/threshold/maximise_f1.yaml": "kind: maximise_f1\n",
-    "conf/evaluation/default.yaml": "{}\n",
-    "conf/audit/default.yaml": "{}\n",
-    "conf/engine/default.yaml": "{}\n",
     "recipes/shop.yaml": """\
 # A shop's clients
 defaults:
@@ -44,6 +40,10 @@ target:
 seed: 5
 """,
 }
+for default in yaml.safe_load(PACKAGED["conf/config.yaml"])["defaults"]:  # what every composition starts from
+    for group, option in default.items() if isinstance(default, dict) else ():
+        if isinstance(option, str) and not group.startswith("override"):
+            PACKAGED.setdefault(f"conf/{group}/{option}.yaml", "{}\n")
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -112,6 +112,37 @@ class TestWhereFilesLand:
         assert "leaves" not in plain["target"]
         assert (plain["model"]["lightgbm"]["leaves"], plain["seed"]) == (7, 9)
         assert seen[0].overrides[0] == "recipe=shop"
+
+    @pytest.mark.parametrize(
+        ("override", "value"),
+        [
+            ("features.profile.columns={every: 1 year}", {"every": "1 year"}),
+            ("dataset.tables=[a, b]", ["a", "b"]),
+            ("dataset.tables=[]", []),
+        ],
+    )
+    def test_a_list_replaces_a_mapping_and_the_reverse(
+        self, seen: list[Composed], override: str, value: Any
+    ) -> None:
+        """Where Hydra alone says `Cannot merge DictConfig with ListConfig`."""
+        assert main(["recipe=shop", "features=profile", override, "seed=3"]) == 0
+        first, *rest = override.partition("=")[0].split(".")
+        found = seen[0].plain[first]
+        for key in rest:
+            found = found[key]
+        assert found == value
+        assert seen[0].plain["seed"] == 3
+        assert override in str(seen[0].provenance.where(override.partition("=")[0]))
+
+    def test_what_lies_beside_a_mixed_up_value_is_never_lost(self, seen: list[Composed]) -> None:
+        """The list is inside the mapping: to replace the mapping would drop its other keys."""
+        assert main(["recipe=shop", "features=profile", "features.profile={columns: {a: [b]}}"]) == 2
+        assert seen == []
+
+    @pytest.mark.parametrize("given", ["Gekündigt", "Kunde Nr", ";", "a;b", "日本"])
+    def test_values_with_letters_of_any_script_need_no_quotes(self, seen: list[Composed], given: str) -> None:
+        assert main(["recipe=shop", f"+vars.x={given}", f"name={given}"]) == 0
+        assert (seen[0].plain["vars"]["x"], seen[0].plain["name"]) == (given, given)
 
     def test_a_header_in_the_file_wins(self, seen: list[Composed]) -> None:
         write(Path.cwd(), {"conf/target/odd.yaml": "# @package target.renamed\nkind: value\n"})
@@ -236,6 +267,24 @@ class TestProvenance:
         write(Path.cwd(), TestSearchPath.LOCAL)
         assert main(["recipe=own"]) == 0
         assert str(seen[0].provenance.where("target.buys.kind")) == "conf/target/buys.yaml:1"
+
+    def test_what_is_taken_from_a_variable_was_written_where_the_variable_was(
+        self, seen: list[Composed]
+    ) -> None:
+        write(
+            Path.cwd(),
+            {"recipes/r.yaml": "vars: {a: x, b: '${vars.a}'}\nname: ${vars.b}\ncache: c/${name}\n"},
+        )
+        assert main(["recipe=r"]) == 0
+        where = seen[0].provenance.where
+        assert str(where("name")) == "recipes/r.yaml:1 as vars.a"
+        assert str(where("cache")) == "recipes/r.yaml:3"
+        assert main(["recipe=r", "vars.a=y"]) == 0
+        assert str(seen[1].provenance.where("name")) == "command line (vars.a=y)"
+
+    def test_a_secret_of_the_command_line_is_masked(self, seen: list[Composed]) -> None:
+        assert main(["recipe=shop", "+vars={password: hunter2, of: shop}"]) == 0
+        assert str(seen[0].provenance.where("vars.of")) == "command line (+vars={password: ***, of: shop})"
 
     def test_a_list_replaces_a_list(self, seen: list[Composed]) -> None:
         write(

@@ -179,6 +179,45 @@ def test_secrets_are_not_echoed(tmp_path: Path) -> None:
     assert not looks_secret(("seed",), "a long sentence of plain words, with 12 of them")
 
 
+@pytest.mark.parametrize(
+    "key",
+    ["vars.password", "vars.db_passwd", "vars.api_token", "vars.apiKey", "vars.OPENAI_API_KEY", "vars.tokens.0",
+     "tracking.secret_key", "tracking.clientSecret", "credentials.user", "source.dsn", "vars.conn_str"],
+)  # fmt: skip
+def test_a_key_that_names_a_secret_hides_its_value(key: str) -> None:
+    assert looks_secret(tuple(key.split(".")), "x")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["dataset.tables.login_tokens.path", "dataset.tables.login_tokens.columns.token", "features.tokens.table",
+     "target.resets_password.horizon", "vars.key", "vars.keyword", "vars.token_file", "dataset.tables.rows.key"],
+)  # fmt: skip
+def test_a_name_that_merely_holds_such_a_word_does_not(key: str) -> None:
+    assert not looks_secret(tuple(key.split(".")), "x")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["postgres://u:p@host/db", "dbname=x password=y", "host=h passwd='a b'", "https://x/y?token=abcdef1234",
+     "AccountKey=abcd1234efgh5678==", "sk-proj-abc123def456", "sk_live_51HxyzABC", "ghp_0123456789abcdef",
+     "AKIAIOSFODNN7EXAMPLE", "xoxb-12345678-abc", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY1",
+     "d41d8cd98f00b204e9800998ecf8427e", "123e4567-e89b-12d3-a456-426614174000"],
+)  # fmt: skip
+def test_a_value_shaped_like_a_secret_is_hidden_whatever_its_key(value: str) -> None:
+    assert looks_secret(("seed",), value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["data/2024/export_of_all_customers_v2", "/data/Exports2024/LoginTokens/tokens_2024-01-01_final",
+     "skip_this_column_2", "relationship_aggregates_given_12mo_family", "customer_key=5",
+     "token='x' and kind=3", "outputs/donors/multirun/2026-11-21_06-37-59/0"],
+)  # fmt: skip
+def test_paths_names_and_conditions_are_shown(value: str) -> None:
+    assert not looks_secret(("seed",), value)
+
+
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert main(list(arguments)) == 2
     err = capsys.readouterr().err
@@ -210,6 +249,12 @@ class TestMistakesThatHydraFinds:
             (["cache=${seeed}"], ["`cache`", "command line (cache=${seeed})", "'seeed' not found"]),
             (["recipe=shop", "name=???"], ["name"]),
             (["-m", "recipe=shop", "model=lightgbm,xgbost"], ["no option called `xgbost`"]),
+            (["recipe=shop", "split={kind: random}"], ["`split` is a group", "split=random"]),
+            (["recipe=shop", "vars.x=Gekündigt["], ["cannot read `vars.x=Gekündigt[`"]),
+            (
+                ["recipe=shop", "features=profile", "features.profile={columns: {a: [b]}}"],
+                ["`features.profile` cannot be set so", "'~features.profile' '+features.profile="],
+            ),
         ],
     )  # fmt: skip
     def test_on_the_command_line(
@@ -229,6 +274,14 @@ class TestMistakesThatHydraFinds:
             ("defaults:\n- override /targt: [buys]\n", ["`target`", "recipe/r"]),
             ("defaults:\n- /dataset: shop\n", ["override /dataset"]),
             ("defaults: {dataset: shop}\n", ["defaults list"]),
+            (
+                "defaults:\n- override /features: profile\nfeatures:\n  profile:\n    columns: {a: b}\n",
+                [
+                    "`features.profile.columns` is a list in one file",
+                    "recipes/r.yaml:5",
+                    "conf/features/NAME.yaml",
+                ],
+            ),
         ],
     )
     def test_in_a_recipe(self, capsys: pytest.CaptureFixture[str], recipe: str, said: list[str]) -> None:

@@ -12,13 +12,29 @@ import pytest
 from small import AGAIN, FOREST, LIGHTGBM, LOGISTIC, clean, dated, experiment, flat, people
 
 from toolkit.errors import DataError
+from toolkit.models.interface import Batch
 from toolkit.registry import models
 from toolkit.training import experiment as experiments
-from toolkit.training.split import TRAIN
+from toolkit.training.split import TRAIN, VALIDATION
+
+KINDS = [name for name in models.names() if name not in ("prior", "rule")]
+
+
+def short(*kinds: str) -> dict[str, dict[str, Any]]:
+    """Models of some kinds by their own names, fitted in few rounds."""
+    rounds = {"num_iterations": 10, "num_boost_round": 10, "max_iterations": 10, "trees": 10}
+    return {
+        kind: {"kind": kind} | {k: n for k, n in rounds.items() if k in models.get(kind).config.model_fields}
+        for kind in kinds
+    }
 
 
 class Killed(BaseException):
     """Stands for a signal: nothing may catch it."""
+
+
+BOTH = ["logistic on y", "forest on y"]
+TOGETHER = {"forest": FOREST["forest"] | {"multi_output": True}}  # one model of all targets
 
 
 def fitted(config: Any) -> list[str]:
@@ -43,7 +59,7 @@ def test_an_interrupted_run_finds_its_finished_fits_again(
         patch.setattr(experiments, "fit", killed_at_the_last)
         with pytest.raises(Killed):
             experiment(config).run()
-    assert fitted(config) == ["lightgbm"]
+    assert fitted(config) == ["lightgbm on y"]
     assert fitted(config) == []
 
 
@@ -62,19 +78,63 @@ def test_what_a_fit_depends_on_makes_a_new_one(tmp_path: Path) -> None:
     def once_more(**parts: Any) -> list[str]:
         return fitted(flat(tmp_path, parts.pop("frame", frame), **{"model": LOGISTIC | FOREST} | parts))
 
-    assert once_more() == ["logistic", "forest"]
+    assert once_more() == BOTH
     assert once_more() == []
     stronger = {"logistic": {"kind": "logistic", "C": 0.1}}
-    assert once_more(model=stronger | FOREST) == ["logistic"]
-    assert once_more(seed=1) == ["logistic", "forest"]
-    assert once_more(split={"kind": "random", "test": 0.3}) == ["logistic", "forest"]
-    assert once_more(frame=frame.assign(age=frame["age"] + 1)) == ["logistic", "forest"]
+    assert once_more(model=stronger | FOREST) == ["logistic on y"]
+    assert once_more(seed=1) == BOTH
+    assert once_more(split={"kind": "random", "test": 0.3}) == BOTH
+    assert once_more(frame=frame.assign(age=frame["age"] + 1)) == BOTH
     less = {"all": {"kind": "attributes", "table": "rows", "exclude": ["town"]}}
-    assert once_more(features=less) == ["logistic", "forest"]
+    assert once_more(features=less) == BOTH
     # What only judges does not fit again.
     assert (
         once_more(evaluation={"bootstrap": 10}, threshold={"kind": "reach_precision", "precision": 0.6}) == []
     )
+
+
+TWICE = AGAIN | {"at_least": 2}
+
+
+def test_a_target_more_is_a_fit_more_for_models_that_learn_targets_one_by_one(tmp_path: Path) -> None:
+    tables, lines = people(), LOGISTIC | TOGETHER | LIGHTGBM
+
+    def once_more(*targets: str) -> list[str]:
+        target = {name: {"again": AGAIN, "twice": TWICE}[name] for name in targets}
+        return fitted(dated(tmp_path, *tables, model=lines, target=target))
+
+    assert once_more("again") == ["logistic on again", "forest", "lightgbm on again"]
+    assert once_more("again", "twice") == ["logistic on twice", "forest", "lightgbm on twice"]
+    assert once_more("twice", "again") == ["forest"]
+    assert once_more("again") == []
+
+
+def test_fits_kept_apart_are_the_fit_of_all_targets_to_the_last_bit(tmp_path: Path) -> None:
+    """Also when one was kept by an earlier run, and with rows that have no label of one of the targets."""
+    made = people()
+    recent = TWICE | {"among": [{"table": "events", "within": "12 months"}]}
+    line = short(
+        *(kind for kind in KINDS if getattr(models.get(kind).config(kind=kind), "one_by_one", False))
+    )
+    assert {"logistic", "lightgbm", "xgboost", "hist_gbm"} <= set(line)
+    experiment(dated(tmp_path, *made, model=line)).run()
+    config = dated(tmp_path, *made, model=line, target={"again": AGAIN, "twice": recent})
+    run = experiment(config)
+    outcome = run.run()
+    matrix, assignment = run.prepared.matrix, run.prepared.assignments[-1]
+    tasks, y, _ = experiments.label_all(run.prepared.compiled, matrix, assignment.rows(TRAIN))
+    parts = [np.flatnonzero(assignment.rows(part)) for part in (TRAIN, VALIDATION)]
+    train, valid = (Batch(experiments.encoded(outcome.encoder, matrix, rows)[0], y[rows]) for rows in parts)
+    assert np.isnan(train.y).any()
+    X = experiments.encoded(outcome.encoder, matrix, outcome.rows)[0]
+    for name, model in config.model.items():
+        at_once = models.get(name).build(model).fit(
+            tasks, outcome.encoder.columns, train, valid, seed=config.seed, threads=1
+        )  # fmt: skip
+        joined = outcome.fitted[name]
+        assert (list(joined.tasks), joined.iterations) == (list(at_once.tasks), at_once.iterations)
+        for one, other in zip(joined.predict(X), at_once.predict(X), strict=True):
+            assert np.array_equal(one, other), name
 
 
 def test_another_meaning_of_the_label_makes_new_fits(tmp_path: Path) -> None:
@@ -88,15 +148,15 @@ def test_another_meaning_of_the_label_makes_new_fits(tmp_path: Path) -> None:
         }
         return fitted(dated(tmp_path, persons, events, target=target))
 
-    assert top(0.2) == ["logistic"]
+    assert top(0.2) == ["logistic on top"]
     assert top(0.2, description="in other words", weight=2.0) == []
-    assert top(0.4) == ["logistic"]
-    assert top(0.2, among=[{"table": "events", "within": "24 months"}]) == ["logistic"]
+    assert top(0.4) == ["logistic on top"]
+    assert top(0.2, among=[{"table": "events", "within": "24 months"}]) == ["logistic on top"]
 
     frame = clean(600)
     yes = {"y": {"kind": "column", "column": "y", "positive": "no"}}
-    assert fitted(flat(tmp_path / "flat", frame)) == ["logistic"]
-    assert fitted(flat(tmp_path / "flat", frame, target=yes)) == ["logistic"]
+    assert fitted(flat(tmp_path / "flat", frame)) == ["logistic on y"]
+    assert fitted(flat(tmp_path / "flat", frame, target=yes)) == ["logistic on y"]
 
 
 def test_the_encoder_is_fitted_on_training_rows(tmp_path: Path) -> None:
@@ -171,14 +231,8 @@ def test_the_array_is_held_once(tmp_path: Path) -> None:
 
 
 def test_every_model_kind_goes_through_a_split(tmp_path: Path) -> None:
-    kinds = [name for name in models.names() if name not in ("prior", "rule")]
-    short = {"num_iterations": 10, "num_boost_round": 10, "max_iterations": 10, "trees": 10}
-    chosen = {}
-    for kind in kinds:
-        fields = models.get(kind).config.model_fields
-        chosen[kind] = {"kind": kind} | {key: value for key, value in short.items() if key in fields}
-    outcome = experiment(flat(tmp_path, clean(800), model=chosen)).run()
-    assert {candidate.model for candidate in outcome.candidates} == {"prior", "rule", *kinds}
+    outcome = experiment(flat(tmp_path, clean(800), model=short(*KINDS))).run()
+    assert {candidate.model for candidate in outcome.candidates} == {"prior", "rule", *KINDS}
     assert all(
-        candidate.test["roc_auc"] > 0.55 for candidate in outcome.candidates if candidate.model in kinds
+        candidate.test["roc_auc"] > 0.55 for candidate in outcome.candidates if candidate.model in KINDS
     )

@@ -21,6 +21,7 @@ import toolkit
 from toolkit import runner
 from toolkit.config.schema import Config, Evaluation
 from toolkit.evaluation.door import TestDoor
+from toolkit.evaluation.metrics import row_log_loss
 from toolkit.training import experiment as experiments
 from toolkit.training.experiment import Outcome
 from toolkit.training.split import TEST, VALIDATION
@@ -148,6 +149,58 @@ def test_a_baseline_is_never_chosen(tmp_path: Path) -> None:
     assert outcome.chosen("y").model == "nothing"
     rule = next(c for c in outcome.of("y") if c.model == "rule")
     assert rule.validation["roc_auc"] > outcome.chosen("y").validation["roc_auc"]
+
+
+# --- validation figures are of rows that nothing was fitted on -----------------------------------------
+
+
+def test_by_log_loss_an_overfitted_calibration_of_noise_is_not_chosen(tmp_path: Path) -> None:
+    """Isotonic regression makes something of any noise, on the rows that it is fitted on."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(1_500, 20)).round(3), columns=[f"x{i}" for i in range(20)])
+    frame["y"] = np.where(rng.random(1_500) < 0.3, "yes", "no")
+    lines = LOGISTIC | FOREST | {"nothing": {"kind": "prior"}}
+    judged = {"bootstrap": 0, "select_by": "log_loss"}
+    config = flat(tmp_path, frame, model=lines, evaluation=judged, calibration={"method": "isotonic"})
+    outcome = experiment(config).run()
+    assert outcome.chosen("y").model == "nothing"
+    n = outcome.n_valid
+    flattered = {
+        c.model: row_log_loss(outcome.y[:n, 0], c.calibrator.apply(outcome.scores[(c.model, "y")].score[:n])).mean()
+        for c in outcome.of("y")
+    }  # fmt: skip
+    assert min(flattered, key=flattered.__getitem__) != "nothing"  # the control: on their own rows they win
+    for c in outcome.of("y"):
+        assert c.basis == "cross-fitted on 5 folds of entities"
+        assert c.validation["log_loss"] >= flattered[c.model] - 1e-12
+
+
+def test_the_state_before_calibration_is_recorded_beside_the_one_after(tmp_path: Path) -> None:
+    frame = clean(6_000)
+    frame = frame[(frame["y"] == "no") | (np.arange(6_000) % 5 == 0)]
+    alike = {"forest": {"kind": "random_forest", "trees": 40, "class_weight": "balanced"}}
+    outcome = experiment(flat(tmp_path, frame, model=alike)).run()
+    chosen, n = outcome.chosen("y"), outcome.n_valid
+    score = outcome.scores[("forest", "y")].score
+    for part, rows, after in (
+        ("validation", slice(0, n), chosen.validation),
+        ("test", slice(n, None), chosen.test),
+    ):
+        before = chosen.uncalibrated[part]
+        assert set(before) == {"log_loss", "brier", "ece"}
+        assert before["brier"] == pytest.approx(((score[rows] - outcome.y[rows, 0]) ** 2).mean())
+        assert before["ece"] > 2 * after["ece"]  # classes weighed alike overstate the rarer one
+        assert before["log_loss"] > after["log_loss"]
+
+
+def test_too_few_positives_to_cross_fit_are_judged_in_sample_and_said(tmp_path: Path) -> None:
+    made = experiment(flat(tmp_path, clean(600)))
+    assignment, yes = made.prepared.assignments[-1], made.prepared.matrix.values["y"] == "yes"
+    one_left = np.flatnonzero(assignment.rows(VALIDATION) & yes)[1:]
+    assignment.part[one_left] = -1
+    chosen = made.run(assignment=assignment).chosen("y")
+    assert chosen.basis == "in-sample: its 1 validation rows of one class are all in one fold"
+    assert chosen.validation["f1"] == chosen.threshold.achieved["f1"]
 
 
 # --- intervals --------------------------------------------------------------------------------------

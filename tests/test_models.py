@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from toolkit.errors import ConfigError, DataError
-from toolkit.models import Batch, Column, Fitted, ModelConfig, Task
+from toolkit.models import Batch, Column, Explains, Fitted, ModelConfig, Task
 from toolkit.models.encode import Encoder
 from toolkit.models.one_by_one import balanced_weights
 from toolkit.registry import models
@@ -27,6 +27,7 @@ QUICK = {
 OWN = ["prior", "rule", "logistic", "random_forest", "hist_gbm", "lightgbm", "xgboost"]
 LEARNERS = [name for name in OWN if name != "prior"]
 BOOSTERS = ["hist_gbm", "lightgbm", "xgboost"]
+EXPLAINED = ["logistic", "lightgbm", "xgboost"]
 
 BINARY = Task("will", "binary")
 MULTI = Task("which", "multiclass", ("low", "never seen", "middle", "high"))
@@ -181,6 +182,125 @@ def test_importance_is_a_share_per_column(name: str, fitted: dict[str, Fitted]) 
             assert set(np.argsort(-share)[:2]) & {0, 5}
 
 
+# --- contributions ----------------------------------------------------------------------------------
+
+
+def explained(model: Fitted, X: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Per task, the contributions and the raw scores that they add up to."""
+    assert isinstance(model, Explains)
+    return [(values, bias + values.sum(axis=1)) for values, bias in model.contributions(X)]
+
+
+def raw_score(model: Fitted, task: int, X: np.ndarray) -> np.ndarray:
+    """What the booster itself says before its link function: [rows] or [rows, seen classes]."""
+    import lightgbm
+
+    part = model.parts[task]  # type: ignore[attr-defined]
+    if isinstance(part.booster, lightgbm.Booster):
+        return part.booster.predict(X, raw_score=True)
+    return part.booster.predict(part._matrix(X), output_margin=True)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_boosted_trees_and_linear_models_say_what_each_column_adds(
+    name: str, fitted: dict[str, Fitted]
+) -> None:
+    assert isinstance(fitted[name], Explains) == (name in EXPLAINED)
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_contributions_and_bias_add_up_to_the_prediction(name: str, fitted: dict[str, Fitted]) -> None:
+    from scipy.special import expit, softmax
+
+    will, which, how_much = fitted[name].predict(TEST.X)
+    (_, log_odds), (_, scores), (_, value) = explained(fitted[name], TEST.X)
+    np.testing.assert_allclose(expit(log_odds), will, atol=1e-6)
+    np.testing.assert_allclose(softmax(scores, axis=1), which, atol=1e-6)
+    np.testing.assert_allclose(value, how_much, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lightgbm", "xgboost"])
+def test_contributions_and_bias_add_up_to_the_raw_score(name: str) -> None:
+    large = Batch(TRAIN.X, TRAIN.y * [1, 1, 1000] + np.float32([0, 0, 5e4]))
+    model = fit(name, large, valid=NOBODY)
+    for task, (_, score) in enumerate(explained(model, TEST.X)):
+        raw = raw_score(model, task, TEST.X)
+        seen = score[:, [0, 2, 3]] if task == 1 else score
+        assert seen.shape == raw.shape
+        np.testing.assert_allclose(seen, raw, atol=1e-6, rtol=1e-12)
+
+
+def test_what_xgboost_gives_is_corrected_by_its_rounding_only(fitted: dict[str, Fitted]) -> None:
+    """The columns take the difference between XGBoost's parts and its score: in the sixth digit at most."""
+    for task, (values, _) in enumerate(explained(fitted["xgboost"], TEST.X)):
+        part = fitted["xgboost"].parts[task]  # type: ignore[attr-defined]
+        own = part.booster.predict(part._matrix(TEST.X), pred_contribs=True)
+        seen = np.moveaxis(values[:, :, [0, 2, 3]], 1, 2) if task == 1 else values
+        np.testing.assert_allclose(seen, own[..., :-1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_contributions_are_in_the_order_of_the_columns(name: str, fitted: dict[str, Fitted]) -> None:
+    for (values, _), task in zip(explained(fitted[name], TEST.X), TASKS, strict=True):
+        assert values.dtype == np.float64
+        assert values.shape == (500, len(COLUMNS), *([4] if task is MULTI else []))
+        size = np.abs(values).reshape(500, len(COLUMNS), -1).sum(axis=2).mean(axis=0)
+        assert set(np.argsort(-size)[:2]) == {0, 5}  # `signal` and, as one column, `level`
+        np.testing.assert_allclose(size[[3, 4, 6]], 0, atol=1e-9)  # constant, or nothing but gaps
+    (values, _), *_ = explained(fitted[name], TEST.X)
+    known = ~np.isnan(TEST.X[:, 5])
+    is_c = TEST.X[known, 5] == 2
+    assert values[known, 5][is_c].min() > values[known, 5][~is_c].max()
+    assert np.corrcoef(TEST.X[:, 0], values[:, 0])[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_a_class_never_seen_is_explained_as_impossible(name: str, fitted: dict[str, Fitted]) -> None:
+    assert isinstance(fitted[name], Explains)
+    values, bias = fitted[name].contributions(TEST.X)[1]
+    assert np.isneginf(bias[1])
+    assert np.isfinite(bias[[0, 2, 3]]).all()
+    assert (values[:, :, 1] == 0).all()
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_a_row_is_explained_the_same_alone_as_among_others(name: str, fitted: dict[str, Fitted]) -> None:
+    model = fitted[name]
+    assert isinstance(model, Explains)
+    alone, none = model.contributions(TEST.X[3:4]), model.contributions(TEST.X[:0])
+    for whole, one, empty in zip(model.contributions(TEST.X), alone, none, strict=True):
+        np.testing.assert_array_equal(whole.values[3:4], one.values)
+        assert empty.values.shape == (0, *whole.values.shape[1:])
+        assert np.array_equal(whole.bias, one.bias)
+        assert np.array_equal(whole.bias, empty.bias)
+    with pytest.raises(DataError, match="fitted on 7 columns"):
+        model.contributions(TEST.X[:, :5])
+
+
+def test_a_linear_contribution_is_the_coefficient_times_the_distance_from_the_mean() -> None:
+    model = fit("logistic", tasks=[BINARY])
+    X = TRAIN.X[50:]  # its labelled rows
+    assert isinstance(model, Explains)
+    ((values, bias),) = model.contributions(X)
+    part = model.parts[0]  # type: ignore[attr-defined]
+    x = X[:, 0].astype(np.float64)
+    np.testing.assert_allclose(values[:, 0], part.coef[0, 0] * (x - x.mean()) / x.std(), atol=1e-9)
+    # A column's contributions over the training rows have mean 0, one-hot and gap indicators included,
+    # so that the bias is the mean score.
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-9)
+    assert (bias + values.sum(axis=1)).mean() == pytest.approx(bias)
+
+
+@pytest.mark.parametrize("name", EXPLAINED)
+def test_two_classes_of_a_multiclass_target_are_explained_too(name: str) -> None:
+    from scipy.special import softmax
+
+    two = Task("two", "multiclass", ("no", "yes"))
+    model = fit(name, Batch(TRAIN.X, TRAIN.y[:, :1]), Batch(VALID.X, VALID.y[:, :1]), tasks=[two])
+    ((_, score),) = explained(model, TEST.X)
+    np.testing.assert_allclose(softmax(score, axis=1), model.predict(TEST.X)[0], atol=1e-6)
+
+
 # --- errors the user can act on ---------------------------------------------------------------------
 
 
@@ -284,6 +404,69 @@ def test_one_forest_can_learn_several_targets_at_once() -> None:
         fit("random_forest", multi_output=True)
 
 
+def test_a_cap_on_the_rows_per_tree_changes_nothing_for_fewer_rows() -> None:
+    whole, capped = fit("random_forest", max_samples=None), fit("random_forest", max_samples=1200)
+    for one, other in zip(whole.predict(TEST.X), capped.predict(TEST.X), strict=True):
+        assert np.array_equal(one, other)
+    assert capped.notes == whole.notes == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    ("rows", "rare", "drawn"),
+    [
+        (50_000, 10, None),  # small data as it always was
+        (60_000, 30_000, 50_000),
+        (60_000, 6_000, 50_000),  # 50,000 rows hold 5,000 rare ones
+        (60_000, 5_500, 54_546),  # 5,000 rare ones need more rows
+        (60_000, 5_000, None),
+        (60_000, 3, None),
+    ],
+)
+def test_left_to_itself_a_forest_draws_fewer_rows_unless_an_outcome_is_rare(
+    rows: int, rare: int, drawn: int | None
+) -> None:
+    model = configured("random_forest")
+    y = (np.arange(rows) < rare).astype(np.int64)
+    assert model.max_samples == "auto"  # type: ignore[attr-defined]
+    assert model._drawn("binary", [y]) == model._drawn("binary", [1 - y]) == drawn  # type: ignore[attr-defined]
+    two_rare_classes = np.where(y, np.arange(rows) % 2, 2)
+    assert model._drawn("multiclass", [two_rare_classes]) == drawn  # type: ignore[attr-defined]
+    assert model._drawn("regression", [y * 1.0]) == (None if rows <= 50_000 else 50_000)  # type: ignore[attr-defined]
+
+
+def test_more_rows_than_the_cap_are_drawn_from_and_the_report_says_so() -> None:
+    capped = fit("random_forest", max_samples=200)
+    assert capped.notes == [["each tree was grown on 200 rows drawn from 1,150"]] * 3
+    drawn = {forest.estimators_[0].tree_.weighted_n_node_samples[0] for forest in capped.forests}  # type: ignore[attr-defined]
+    assert drawn == {200}  # with replacement: rows counted as often as drawn
+    assert auc(TEST.y[50:, 0], capped.predict(TEST.X[50:])[0]) > 0.85
+    for bad in (1, 99, 1.5, 0.0, "all"):
+        with pytest.raises(ValidationError, match="max_samples"):
+            configured("random_forest", max_samples=bad)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_fits_of_one_target_each_join_to_what_a_fit_of_all_gives(
+    name: str, fitted: dict[str, Fitted]
+) -> None:
+    def alone(number: int) -> Fitted:
+        train, valid = (Batch(some.X, some.y[:, [number]]) for some in (TRAIN, VALID))
+        return fit(name, train, valid, tasks=[TASKS[number]])
+
+    model = configured(name)
+    assert model.one_by_one  # type: ignore[attr-defined]
+    joined = model.join([alone(number) for number in range(3)])  # type: ignore[attr-defined]
+    for one, other in zip(joined.predict(TEST.X), fitted[name].predict(TEST.X), strict=True):
+        assert np.array_equal(one, other)
+    assert list(joined.notes) == list(fitted[name].notes)
+    assert list(joined.tasks) == list(fitted[name].tasks)
+    assert isinstance(joined, Explains) == isinstance(fitted[name], Explains)
+
+
+def test_a_forest_for_all_targets_together_is_not_fitted_one_by_one() -> None:
+    assert not configured("random_forest", multi_output=True).one_by_one  # type: ignore[attr-defined]
+
+
 def test_logistic_regression_chooses_its_penalty_on_validation_rows() -> None:
     model = fit("logistic", tasks=[BINARY], C=[1e-6, 1.0])
     assert model.notes == [["C = 1 had the least loss on validation rows, of 1e-06, 1"]]
@@ -312,8 +495,13 @@ def test_many_levels_make_the_linear_design_sparse_and_no_different(monkeypatch:
 
     dense = fit("logistic").predict(TEST.X)
     monkeypatch.setattr(toolkit.models.design, "_DENSE", 3)
-    for one, other in zip(dense, fit("logistic").predict(TEST.X), strict=True):
+    model = fit("logistic")
+    for one, other in zip(dense, model.predict(TEST.X), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-3)
+    sparse = explained(model, TEST.X)
+    monkeypatch.undo()
+    for (one, _), (other, _) in zip(sparse, explained(model, TEST.X), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
 
 
 def test_the_rule_says_its_table_in_words() -> None:
@@ -340,7 +528,7 @@ def test_the_rule_is_not_fooled_by_a_column_that_numbers_the_rows() -> None:
 
 
 def test_progress_is_told_per_target() -> None:
-    calls: list[tuple[str, int, int]] = []
+    calls: list[tuple] = []
     for name in ("random_forest", *BOOSTERS):
         calls.clear()
         model = configured(name)
@@ -348,7 +536,7 @@ def test_progress_is_told_per_target() -> None:
             [BINARY], COLUMNS, TRAIN, VALID, seed=0, threads=1, progress=lambda *told: calls.append(told)
         )
         assert calls
-        assert all(target == "will" and 0 < done <= total for target, done, total in calls)
+        assert all(target == "will" and 0 < done <= total for target, done, total, *_ in calls)
 
 
 # --- declarations -----------------------------------------------------------------------------------
@@ -364,9 +552,10 @@ def test_a_model_file_spells_out_the_defaults(path: Path) -> None:
     assert lines[0] == "# yaml-language-server: $schema=../schema/model.json"
     assert lines[1].startswith("# ")
     config = models.get(declared["kind"]).config
-    assert config.model_validate(declared) == config()
-    assert declared.keys() == config.model_fields.keys()
-    assert all("#" in line for line in lines if line and not line.startswith(("#", "kind:")))
+    said = {key: value for key, value in declared.items() if key != "search"}  # what tuning tries, no setting
+    assert config.model_validate(said) == config()
+    assert said.keys() == config.model_fields.keys() - {"search"}
+    assert all("#" in line for line in lines if line and not line.startswith(("#", "kind:", " ")))
 
 
 @pytest.mark.parametrize("name", OWN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from toolkit.proof import all_proofs
 from toolkit.proof import future as futures
 from toolkit.training import experiment as experiments
 from toolkit.training.experiment import Outcome
+from toolkit.training.fitting import Material
+from toolkit.training.judge import Held
 from toolkit.workplace import workplace
 
 TOP = {
@@ -222,10 +225,10 @@ def test_thresholds_and_calibration_tuned_on_the_test_are_caught(
 ) -> None:
     honest = experiments.judge_validation
 
-    def peeking(config: Config, outcome: Outcome, name: str, fitted: Any, X: Any, lists: Any, eligible: Any) -> None:  # fmt: skip
+    def peeking(config: Config, outcome: Outcome, name: str, seconds: float, held: Held) -> None:
         n, y = outcome.n_valid, outcome.y
-        outcome.n_valid, outcome.y = len(X), stash["y"][outcome.rows]
-        honest(config, outcome, name, fitted, X, lists, eligible)
+        outcome.n_valid, outcome.y = len(held.X), stash["y"][outcome.rows]
+        honest(config, outcome, name, seconds, replace(held, fold=np.arange(len(held.X)) % 5))
         outcome.n_valid, outcome.y = n, y
 
     monkeypatch.setattr(experiments, "judge_validation", peeking)
@@ -240,10 +243,10 @@ def test_early_stopping_on_the_test_is_caught(
 ) -> None:
     honest = experiments.fit
 
-    def stops_on_the_test(name: str, model: Any, tasks: Any, columns: Any, train: Any, valid: Any, *rest: Any) -> Any:  # fmt: skip
-        both = valid.X.base  # validation and test rows lie in one array
-        test = both[len(valid.X) :]
-        return honest(name, model, tasks, columns, train, Batch(test, stash["y"][-len(test) :]), *rest)
+    def stops_on_the_test(name: str, model: Any, material: Material, *rest: Any) -> Any:
+        both = material.valid.X.base  # validation and test rows lie in one array
+        test = both[len(material.valid.X) :]
+        return honest(name, model, replace(material, valid=Batch(test, stash["y"][-len(test) :])), *rest)
 
     monkeypatch.setattr(experiments, "fit", stops_on_the_test)
     said = failures(recipe)
@@ -257,11 +260,12 @@ def test_a_model_that_looks_at_held_out_features_is_caught(
     """Scaling by validation rows as well: no label is needed for that leak."""
     honest = experiments.fit
 
-    def scaled(name: str, model: Any, tasks: Any, columns: Any, train: Any, valid: Any, *rest: Any) -> Any:
+    def scaled(name: str, model: Any, material: Material, *rest: Any) -> Any:
         if name != "logistic":
-            return honest(name, model, tasks, columns, train, valid, *rest)
-        mean = np.nanmean(valid.X.base, axis=0)
-        return honest(name, model, tasks, columns, Batch(train.X - mean, train.y), valid, *rest)
+            return honest(name, model, material, *rest)
+        mean = np.nanmean(material.valid.X.base, axis=0)
+        train = Batch(material.train.X - mean, material.train.y)
+        return honest(name, model, replace(material, train=train), *rest)
 
     monkeypatch.setattr(experiments, "fit", scaled)
     said = failures(recipe)

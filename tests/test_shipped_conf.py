@@ -20,6 +20,13 @@ CONF, RECIPES = CHECKOUT / "conf", CHECKOUT / "recipes"
 SHIPPED = options([Root("conf", "", CONF), Root("recipes", "recipe", RECIPES)])
 FILES = [(group, name, path) for group, found in SHIPPED.items() for name, path in found.items()]
 IDS = [f"{group}/{name}" for group, name, _ in FILES]
+USED_BY = {  # option → a recipe that uses it, whose tables it therefore fits
+    (key.split()[-1].lstrip("/"), name): recipe
+    for recipe, path in reversed(SHIPPED["recipe"].items())
+    for item in yaml.safe_load(path.read_text("utf-8"))["defaults"]
+    for key, chosen in item.items()
+    for name in (chosen if isinstance(chosen, list) else [chosen])
+}
 FLAT = {("dataset", "flat"), ("target", "label"), ("recipe", "flat_churn")}  # what `vars` and a path complete
 
 
@@ -43,8 +50,8 @@ def test_it_composes_and_validates(
     several = group in ("target", "features", "model")
     words = [f"{group}=[{name}]" if several else f"{group}={name}"]
     if group != "recipe":
-        words.append("recipe=" + ("flat_churn" if (group, name) in FLAT else "donor_retention"))
-    if (group, name) in FLAT | {("source", "folder")}:
+        words.append("recipe=" + USED_BY.get((group, name), "donor_retention"))
+    if (group, name) in FLAT | {("source", "folder"), ("source", "database")}:
         words.append("source.path=data")
     code = main(["show", *words])
     said = capsys.readouterr()

@@ -356,7 +356,9 @@ class TestDatabases:
 
     def test_no_message_repeats_a_password(self, place: Place) -> None:
         secret = "host=127.0.0.1 port=1 user=x password=hunter2"
-        with pytest.raises(DataError, match="the postgres database cannot be opened") as error:
+        with pytest.raises(
+            DataError, match=r"the postgres database cannot be opened|`postgres`.* is not installed"
+        ) as error:
             self.load(place, path=secret, type="postgres")
         assert "hunter2" not in str(error.value)
 
@@ -373,14 +375,40 @@ class TestDatabases:
             connection.executemany("INSERT INTO clients VALUES (?, ?)", [tuple(row.values()) for row in ROWS])
         assert rows(self.load(place, path=path, type="sqlite")) == ROWS
 
+    def test_a_database_has_no_positions(self, place: Place) -> None:
+        path = self.duckdb_file(place, "CREATE TABLE clients AS SELECT '1' AS id, 'a' AS town")
+        with pytest.raises(ConfigError, match="have no position"):
+            self.load(place, {**SPEC, "key": "@row"}, path=path)
+
+    def test_an_extension_from_a_python_package(
+        self, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The package's file for this very release is the one that the engine is told to load."""
+        inside = tmp_path / f"duckdb_extension_sqlite_scanner/extensions/v{duckdb.__version__}"
+        inside.mkdir(parents=True)
+        (inside.parents[1] / "__init__.py").touch()
+        (inside / "sqlite_scanner.duckdb_extension").write_bytes(b"no extension")
+        monkeypatch.syspath_prepend(tmp_path)
+        path = place.folder / "x.sqlite"
+        path.write_bytes(b"SQLite format 3\0" + bytes(100))
+        with pytest.raises(DataError, match="the sqlite database cannot be opened") as error:
+            self.load(place, path=str(path), type="sqlite")
+        assert str(inside) in error.value.what
+
     def test_an_extension_that_is_not_there(self, place: Place) -> None:
         path = place.folder / "x.sqlite"
         path.write_bytes(b"SQLite format 3\0" + bytes(100))
         try:
             ALONE.load_extension("sqlite")
         except duckdb.Error:
-            with pytest.raises(DataError, match="the sqlite database cannot be opened") as error:
-                self.load(place, path=str(path), type="sqlite")
-            assert "is the DuckDB extension `sqlite` installed?" in str(error.value.fix)
+            for kind in ("sqlite", "duckdb"):  # the engine knows a SQLite file when it sees one
+                with pytest.raises(
+                    DataError, match=r"the DuckDB extension `sqlite`.* is not installed"
+                ) as error:
+                    self.load(place, path=str(path), type=kind)
+                assert f"pip install duckdb-extension-sqlite-scanner=={duckdb.__version__}" in str(
+                    error.value.fix
+                )
+                assert "install_extension('sqlite')" in str(error.value.fix)
         else:
             pytest.skip("the DuckDB extension `sqlite` is installed on this machine")

@@ -47,6 +47,14 @@ def test_validation_by_cutoff_keeps_the_gap_on_both_sides() -> None:
     assert (months(found, TRAIN), months(found, UNUSED)) == ([1, 2, 3, 4, 5, 6], [7, 10])
 
 
+def test_a_fraction_lets_the_newest_labels_train_and_whole_cutoffs_validate_on_them() -> None:
+    (dealt,) = split({"kind": "temporal", "validation": {"fraction": 0.2}})
+    (later,) = split({"kind": "temporal", "validation": {"cutoffs": 1}})
+    assert (max(months(dealt, TRAIN)), max(months(later, TRAIN))) == (11, 10)
+    assert (months(dealt, VALIDATION), months(later, VALIDATION)) == (list(range(1, 12)), [11])
+    assert people(later, TRAIN) == people(later, VALIDATION)  # only the fraction holds entities apart
+
+
 def test_a_longer_gap_is_kept_and_a_shorter_one_refused() -> None:
     (found,) = split({"kind": "temporal", "gap": "6 months"}, "1 month")
     assert months(found, TRAIN) == [1, 2, 3, 4, 5, 6]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from datetime import date, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import CLIENTS, ORDERS, Place, column, rejected, rows, write_files
+from conftest import CLIENTS, ORDERS, Place, Work, column, rejected, rows, write_files
+from pydantic import ValidationError
 
 from toolkit.config.tables import Dataset, FolderSource
 from toolkit.data.tables import load
@@ -408,3 +410,87 @@ class TestDerivedColumns:
             "clients"
         ]
         assert rows(table) == [{"id": "1", "a": 2.0, "twice": 4.0}]
+
+
+class TestRowsKnownByTheirPosition:
+    """`key: '@row'`: a file without a column that tells its rows apart."""
+
+    SPEC: ClassVar[dict[str, Any]] = {"key": "@row", "known": "always", "infer": True}
+
+    def test_the_position_is_a_text_and_counts_from_one(self, place: Place) -> None:
+        table = place.one(self.SPEC, "town,age\nRome,3\nOslo,4\nRome,3\n")
+        assert column(table, "@position") == ["1", "2", "3"]
+        assert table.inferred == ("town", "age")
+
+    def test_dropped_rows_keep_theirs(self, place: Place) -> None:
+        spec = {"key": "@row", "known": "always", "columns": {"age": "integer"}, "on_bad_row": "drop"}
+        table = place.one(spec, "age\n3\nx\n5\n")
+        assert column(table, "@position") == ["1", "3"]
+        assert rejected(table)[0]["@position"] == "2"
+
+    def test_in_parquet_too_and_in_order_however_many(self, place: Place) -> None:
+        place.folder.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"x": list(range(300_000))}), place.folder / "clients.parquet")
+        table = place.load({"clients": self.SPEC})["clients"]
+        assert column(table, "@position") == [str(x + 1) for x in column(table, "x")]
+
+    def test_nothing_may_point_at_a_position(self) -> None:
+        declared = {"entity": "clients", "tables": {"clients": self.SPEC, "orders": ORDERS}}
+        with pytest.raises(ValidationError, match="a row's position is nothing that orders could name"):
+            Dataset.model_validate(declared)
+
+    def test_a_file_with_a_column_of_that_name(self, place: Place) -> None:
+        with pytest.raises(DataError, match="a name that is taken here"):
+            place.one(self.SPEC, "@position,x\n1,2\n")
+
+    def test_run_and_scoring_name_rows_by_it(self, work: Work) -> None:
+        draw = random.Random(4)
+        ages = [draw.randint(18, 80) for _ in range(300)]
+        lines = [f"{age},{'yes' if draw.random() < age / 100 else 'no'}" for age in ages]
+        work.write({"data/rows.csv": "age,label\n" + "\n".join(lines) + "\n"})
+        said = work.run("recipe=flat", "dataset.tables.rows.key=@row")
+        assert said.code == 0, said.err
+        (run,) = work.runs()
+        predicted = pq.read_table(run / "predictions.parquet")
+        assert set(predicted["entity"].to_pylist()) <= {str(number) for number in range(1, 301)}
+        work.write({"new/rows.csv": "age\n20\n70\n"})
+        said = work.run("score", f"run={run}", "input=new", "output=scores")
+        assert said.code == 0, said.err
+        assert pq.read_table(work.folder / "scores/scores.parquet")["entity"].to_pylist() == ["1", "2"]
+
+
+class TestTypesThatAreInferred:
+    @pytest.mark.parametrize(
+        ("cells", "kind", "first"),
+        [
+            ("1,5;2;1.234,25", "number", 1.5),
+            ("-3,25;+4,5", "number", -3.25),
+            ("1,500;2,250", "text", "1,500"),  # thousands, or a decimal comma: nobody can tell
+            ("1.500;2.250", "number", 1.5),
+            ("1,5;2.5", "text", "1,5"),
+            ("0,5;007,5", "text", "0,5"),
+            ("31.12.2024;1.2.2025", "date", date(2024, 12, 31)),
+            ("31.12.2024;1.13.2025", "text", "31.12.2024"),
+            ("31.12.24;01.02.25", "text", "31.12.24"),
+            ("12/31/2024;01/02/2025", "text", "12/31/2024"),
+        ],
+    )
+    def test_numbers_with_a_comma_and_days_with_dots(
+        self, place: Place, cells: str, kind: str, first: Any
+    ) -> None:
+        spec = {"key": "id", "known": "always", "infer": True}
+        lines = [f"{number};{cell}" for number, cell in enumerate(cells.split(";"))]
+        table = place.one(spec, "id;x\n" + "\n".join(lines) + "\n")
+        assert table.columns["x"].type == kind
+        assert column(table, "x")[0] == first
+
+    def test_a_declared_comma_leaves_numbers_that_are_no_text_alone(self, place: Place) -> None:
+        place.folder.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"id": ["1"], "x": [1.234]}), place.folder / "clients.parquet")
+        table = place.load({"clients": clients(x={"type": "number", "decimal": ","})})["clients"]
+        assert column(table, "x") == [1.234]
+
+    def test_a_number_with_a_comma_is_told_its_remedy(self, place: Place) -> None:
+        with pytest.raises(DataError, match="is not a number") as error:
+            place.one(clients(x="number"), "id;x\n1;2,5\n")
+        assert "decimal: ','" in str(error.value.fix)

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import yaml
 from conftest import SHOP, Work, shop_files, write_files
+from pydantic import BaseModel
 
 from toolkit import proof
 from toolkit.cli.main import main
+from toolkit.registry import Component, models
 
 
 def left_behind(work: Work) -> set[str]:
@@ -142,6 +144,28 @@ class TestShow:
         assert shown == composed
         assert left_behind(work) == set()
 
+    def test_long_and_odd_values_are_whole_and_secrets_are_not_shown(
+        self, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SHOP_PASSWORD", "hunter2-hunter2")
+        said = {
+            "description": "Two lines: one\n  # and no comment\n\nthe end",
+            "audit": {"acknowledge": {"a: b # c": "x" * 300, "on": "'quoted' \\ \"too\"", "7": "é"}},
+            "evaluation": {"at": [f"{share}%" for share in range(1, 40)], "bootstrap": 0, "segments": []},
+        }
+        recipe = (work.folder / "recipes/shop.yaml").read_text().replace("evaluation: {bootstrap: 0}\n", "")
+        odd = yaml.safe_dump(said | {"vars": {"note": "${oc.env:SHOP_PASSWORD}"}})
+        work.write({"recipes/odd.yaml": recipe + odd})
+        shown = work.run("show", "recipe=odd")
+        assert shown.code == 0, shown.err
+        tree = yaml.safe_load(shown.out)
+        for key, value in said.items():
+            for inner, item in value.items() if isinstance(value, dict) else [(None, value)]:
+                assert (tree[key] if inner is None else tree[key][inner]) == item
+        assert "hunter2" not in shown.out
+        assert tree["vars"] == {"note": "***"}
+        assert max(map(len, shown.out.splitlines())) < 400  # forty sizes take a line each
+
 
 class TestListAndSchemaAndSimulate:
     def test_list_shows_every_option_with_a_line_about_it(self, work: Work) -> None:
@@ -151,6 +175,32 @@ class TestListAndSchemaAndSimulate:
             assert f"\n{group}\n" in "\n" + said.out
         assert re.search(r"^  shop ", said.out, re.MULTILINE)
         assert re.search(r"^  logistic +\S+", said.out, re.MULTILINE)
+
+    def test_list_says_which_files_are_not_the_toolkits_own(self, work: Work) -> None:
+        said = work.run("list", "recipe")
+        (mine,) = re.findall(r"^  shop .*$", said.out, re.MULTILINE)
+        (packaged,) = re.findall(r"^  donor_retention  +Donors who .*$", said.out, re.MULTILINE)
+        assert mine.endswith("(recipes/shop.yaml)")
+        assert "(" not in packaged
+
+    def test_list_shows_models_of_installed_packages(
+        self, work: Work, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Mean(BaseModel):
+            """The class whose mean row is nearest.
+
+            More about it.
+            """
+
+        monkeypatch.setitem(models.components, "nearest_mean", Component("nearest_mean", Mean, Mean))
+        work.write({"conf/model/rule.yaml": "kind: rule\n"})  # without a comment
+        said = work.run("list", "model").out
+        assert re.search(
+            r"^  nearest_mean  +The class whose mean row is nearest\. \(no declaration yet: write",
+            said,
+            re.MULTILINE,
+        )
+        assert re.search(r"^  rule  +\w.*\(conf/model/rule\.yaml\)", said, re.MULTILINE)
 
     def test_list_takes_groups(self, work: Work) -> None:
         said = work.run("list", "model", "split")

@@ -107,7 +107,9 @@ def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) ->
         "encoder.json": outcome.encoder.to_dict(), "heads.json": plain(heads),
     }  # fmt: skip
     for name in sorted(used):
-        contents[f"models/{name}"] = lambda path, n=name: store.save(path, config.model[n], outcome.fitted[n])
+        contents[f"models/{name}"] = lambda path, n=name: store.save(
+            path, outcome.models[n], outcome.fitted[n]
+        )
     bundle.write(folder, contents)
 
 

@@ -16,10 +16,16 @@ from toolkit import __version__, bundling, plan
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
 from toolkit.prepared import check_names, prepare
+from toolkit.report import page as report
 from toolkit.report import record, summary
+from toolkit.report.evidence import Tuned
+from toolkit.report.explain import Explained, explain
+from toolkit.report.gather import gather
 from toolkit.runfolder import aside, write_json
+from toolkit.tracking import track
 from toolkit.training.experiment import Outcome, run_split
-from toolkit.workplace import Progress, workplace
+from toolkit.warned import Warned
+from toolkit.workplace import Progress, within, workplace
 
 log = logging.getLogger("toolkit")
 
@@ -34,11 +40,17 @@ class Done:
 
 
 def run(
-    config: Config, folder: Path, resolved: dict[str, Any], progress: Progress, overrides: list[str]
+    config: Config,
+    folder: Path,
+    resolved: dict[str, Any],
+    progress: Progress,
+    overrides: list[str],
+    warned: Warned | None = None,
 ) -> Done:
     """A whole run into `folder`, or none.
 
-    resolved, overrides: the configuration and the command line as they are to be kept, without secrets.
+    resolved, overrides: the configuration and the command line as they are to be kept, without secrets;
+    warned: gathers what libraries say (`toolkit.warned.gathering`); the run's log lists it at its end.
     """
     begun = time.perf_counter()
     with aside(folder) as place, logging_to(place.path / "run.log"):
@@ -48,9 +60,11 @@ def run(
             check_names(config, [feature.name for feature in prepared.compiled.features])
             fingerprint = matrices.fingerprint(prepared.compiled)
             backtest: list[dict[str, Any]] = []
-            with work.stage("training and evaluation"):
-                for number, assignment in enumerate(prepared.assignments):
-                    newest = number == len(prepared.assignments) - 1
+            folds = len(prepared.assignments)
+            with work.stage("training and evaluation", told=False):
+                for number, assignment in enumerate(prepared.assignments, 1):
+                    newest = number == folds
+                    fold = f"fold {number} of {folds}"
                     outcome = run_split(
                         config,
                         prepared.compiled,
@@ -58,24 +72,45 @@ def run(
                         assignment,
                         work.cache,
                         fingerprint,
-                        progress,
+                        progress if folds == 1 else within(progress, fold),
                         newest,
                     )
-                    if len(prepared.assignments) > 1:
+                    if folds > 1:
                         backtest += record.fold_lines(outcome)
+            kept = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+            environment = record.environment(config, overrides)
             with work.stage("writing"):
                 (place.path / "plan.txt").write_text(plan.text(config, prepared), encoding="utf-8")
                 record.write_data(prepared, place.path)
                 record.write_outcome(config, prepared, outcome, place.path)
                 bundling.write(config, prepared.compiled, outcome, place.path / "bundle")
-                (place.path / "config.yaml").write_text(
-                    yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8"
-                )
-                write_json(place.path / "environment.json", record.environment(config, overrides))
+                (place.path / "config.yaml").write_text(kept, encoding="utf-8")
+                write_json(place.path / "environment.json", environment)
+            explained: dict[str, Explained] = {}
+            if config.report.html and config.report.explain:
+                with work.stage("explaining"):
+                    explained = explain(config, prepared, outcome, work.progress)
             facts = record.facts_of(config, prepared, backtest, work, begun)
+            if config.report.html:
+                with work.stage("report"):
+                    metrics = record.metrics_of(config, outcome, backtest, work, begun)
+                    report.write(
+                        gather(
+                            config, prepared, outcome, explained, facts=facts, metrics=metrics, resolved=kept,
+                            lists={path.name: path.read_bytes() for path in (place.path / "lists").iterdir()},
+                            environment=environment,
+                            tuned=[Tuned(n, s.metric, s.trials, s.importance) for n, s in outcome.studies.items()],
+                        ),
+                        place.path / "report.html",
+                    )  # fmt: skip
+            facts = record.facts_of(config, prepared, backtest, work, begun)
+            facts["warnings"] = warned.lines() if warned else []
+            log_warnings(facts["warnings"])
             write_json(place.path / "metrics.json", record.metrics_of(config, outcome, backtest, work, begun))
             text = summary.markdown(outcome, facts)
             (place.path / "summary.md").write_text(text, encoding="utf-8")
+    if said := track(config.tracking, place.final):
+        facts["warnings"].append(said)
     return Done(place.final, outcome, facts)
 
 
@@ -84,11 +119,22 @@ def logging_to(path: Path) -> Iterator[None]:
     """The toolkit's log into a file of the run."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    before = (log.level, log.propagate)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False
     try:
         yield
     finally:
+        log.setLevel(before[0])
+        log.propagate = before[1]
         log.removeHandler(handler)
         handler.close()
+
+
+def log_warnings(lines: list[str]) -> None:
+    """The log's last section: every warning once, with how often it came."""
+    if lines:
+        log.info("--- %d warnings, the most frequent first ---", len(lines))
+        for line in lines:
+            log.info("%s", line)

@@ -16,7 +16,13 @@ from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
 
 log = logging.getLogger("toolkit")
+# progress(what, share done): "stage", or "stage: detail"
 Progress = Callable[[str, float], None]
+
+
+def within(progress: Progress, stage: str) -> Progress:
+    """What is told becomes a detail of a stage."""
+    return lambda what, share: progress(f"{stage}: {what}", share)
 
 
 @dataclass
@@ -30,10 +36,19 @@ class Workplace:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        self.progress(name, 0.0)
-        yield
+    def stage(self, name: str, told: bool = True) -> Iterator[None]:
+        """Time what the block does; meanwhile `progress` tells details of it.
+
+        told: False for a block whose parts are stages to those who watch (each model that is fitted).
+        """
+        begun, outer = time.perf_counter(), self.progress
+        if told:
+            outer(name, 0.0)
+            self.progress = within(outer, name)
+        try:
+            yield
+        finally:
+            self.progress = outer
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
         log.info("%s: %.2f s", name, self.seconds[name])
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
 
-from toolkit.config.paths import Root, options
+from toolkit.config.paths import Root, options, packaged, readable
 
 COMPOSING = {
     "run": "prepare, fit, evaluate, report and bundle (the default)",
@@ -18,6 +20,7 @@ COMPOSING = {
 }
 OTHER = {
     "score": "score new data with a bundle",
+    "compare": "runs side by side, or a sweep's leaderboard",
     "list": "recipes, and the options of every group",
     "schema": "write JSON Schemas for editors",
 }
@@ -76,3 +79,33 @@ def description(recipe: Path) -> str:
         line.lstrip("# ") for line in text.splitlines() if line.startswith("#") and not HEADER.match(line)
     )
     return str(said).strip().split("\n")[0] if said else next((c for c in comments if c), "")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A line of `list`. yours: the file, where it is not one that comes with the toolkit."""
+
+    name: str
+    text: str
+    yours: str = ""
+
+
+def described(group: str, files: Mapping[str, Path]) -> list[Option]:
+    """The options of a group; for models also what packages that the user installed add to them."""
+    ours = packaged().resolve()
+    found = {
+        name: Option(name, description(path), "" if path.resolve().is_relative_to(ours) else readable(path))
+        for name, path in files.items()
+    }
+    if group == "model":
+        import toolkit.models  # noqa: F401  registers the built-in ones
+        from toolkit.registry import models
+
+        for component in models:
+            option = found.get(component.name)
+            if option is None:
+                fix = f"no declaration yet: write conf/model/{component.name}.yaml with `kind: {component.name}`"
+                found[component.name] = Option(component.name, f"{component.description} ({fix})")
+            elif not option.text:
+                found[component.name] = replace(option, text=component.description)
+    return [found[name] for name in sorted(found)]

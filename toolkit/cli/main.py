@@ -7,15 +7,14 @@ other exception is a bug of ours and keeps its traceback.
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import os
+import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from toolkit import __version__
 from toolkit.cli import screen
@@ -42,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     verb, rest = _split(arguments)
     if verb in OTHER:
-        return _handler(verb)(rest)
+        from toolkit.cli.job import handler
+
+        return handler(verb)(rest)
     if (not rest and verb == "run") or {"-h", "--help"} & set(rest):
         from toolkit.cli import help as help_screen
 
@@ -76,12 +77,6 @@ def _split(arguments: list[str]) -> tuple[str, list[str]]:
     return word, arguments[1:]
 
 
-def _handler(verb: str) -> Callable[[Any], int]:
-    """The verb's function; imported here, so that help and mistakes answer at once."""
-    name = "listing" if verb == "list" else verb  # a module that defines `list` loses the type
-    return getattr(importlib.import_module("toolkit.cli.verbs"), name)
-
-
 def _config_dir(rest: list[str]) -> tuple[str | None, list[str]]:
     """Take `--config-dir DIR` out: Hydra would put it last on the search path, we put it first."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
@@ -93,47 +88,22 @@ def _config_dir(rest: list[str]) -> tuple[str | None, list[str]]:
     return known.config_dir, others
 
 
-class _JobFailedError(Exception):
-    """A job of a multirun has failed and has said why; the sweep ends with its exit code."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
-
-
 def _compose(verb: str, rest: list[str]) -> int:
     """Let Hydra compose, once or for each job of a multirun, and hand the result to the verb."""
     import hydra
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
 
-    from toolkit.cli.translate import translate
-    from toolkit.config.compose import composed, install
+    from toolkit.cli.job import Job
+    from toolkit.cli.translate import replacing, translate
+    from toolkit.config.compose import install
+    from toolkit.sweep import sweeper
 
     config_dir, rest = _config_dir(rest)
     search = install(config_dir)
+    sweeper.install()
     words, flags = _words_and_flags(rest)
-    codes: list[int] = []
-    listed: set[Path] = set()  # Hydra lists the overrides of a sweep in a file, secrets among them
-
-    def job(config: Any) -> None:
-        several = HydraConfig.get().mode == RunMode.MULTIRUN
-        folder = Path(HydraConfig.get().runtime.output_dir)
-        listed.add(Path(HydraConfig.get().sweep.dir) / "multirun.yaml")
-        try:
-            codes.append(_handler(verb)(composed(config)))
-        except UserError as error:
-            screen.show(error)
-            codes.append(2)
-        except Exception:
-            codes.append(1)  # a bug of ours: Hydra raises it again
-            raise
-        finally:
-            _remove_if_empty(folder)
-        if several and codes[-1]:
-            raise _JobFailedError(
-                codes[-1]
-            )  # the return value would be lost with a launcher of other processes
+    given = list(words)
+    job = Job(verb, config_dir)
+    codes = job.codes
 
     app = hydra.main(version_base="1.3", config_path=None, config_name="config")(job)
     with tempfile.TemporaryDirectory() as aside:
@@ -144,17 +114,15 @@ def _compose(verb: str, rest: list[str]) -> int:
                 app()
         except SystemExit as end:  # after --cfg, --info and the like
             return end.code if isinstance(end.code, int) else int(end.code is not None)
-        except _JobFailedError as told:
-            return max([told.code, *codes])
         except Exception as error:
+            if not codes and (replaced := replacing(error, given)):
+                again = ["--config-dir", config_dir] if config_dir else []
+                return _compose(verb, [*replaced, *flags, *again])
             ours = isinstance(error, UserError) or codes
             mistake = None if ours or os.environ.get(FULL) == "1" else translate(error, words, search)
             if mistake is None:
                 raise
             raise mistake from None
-        finally:
-            for path in listed:
-                path.unlink(missing_ok=True)
     return max(codes, default=0)
 
 
@@ -174,17 +142,14 @@ def _words_and_flags(rest: list[str]) -> tuple[list[str], list[str]]:
 
     parser.error = refuse  # type: ignore[method-assign]
     words = parser.parse_intermixed_args(rest).overrides
-    return words, [word for word in rest if word not in words]
+    return [_quoted(word) for word in words], [word for word in rest if word not in words]
 
 
-def _remove_if_empty(folder: Path) -> None:
-    for empty in (folder, folder.parent):
-        try:
-            if empty in (Path.cwd(), *Path.cwd().parents):  # hydra.run.dir=. is the user's own folder
-                return
-            empty.rmdir()
-        except OSError:
-            return
+def _quoted(word: str) -> str:
+    """An override that Hydra's grammar takes: values with letters beyond ASCII, or a `;`, need quotes there."""
+    key, sign, value = word.partition("=")
+    foreign = sign and re.search(r"[^\x20-\x7e]|;", value) and not re.search(r"""['"\[\]{}(),$\\]""", value)
+    return f'{key}="{value}"' if foreign else word
 
 
 FULL = "HYDRA_FULL_ERROR"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolkit.config.check import looks_secret
 from toolkit.config.compose import Composed
+from toolkit.config.secrets import named_secret, shaped_secret
 
 MASK = "***"
 
@@ -20,10 +21,10 @@ def secrets(composed: Composed) -> dict[tuple[str, ...], str]:
         if isinstance(value, dict | list):
             for key, item in value.items() if isinstance(value, dict) else enumerate(value):
                 walk(item, (*path, str(key)))
-        elif value not in (None, ""):
-            named = ".".join(path) in composed.from_environment or looks_secret(path, "")
+        elif value not in (None, "") and not isinstance(value, bool):
+            named = ".".join(path) in composed.from_environment or named_secret(path)
             # Paths are long words with digits too; one that is there is no password.
-            shaped = isinstance(value, str) and looks_secret((), value) and not _exists(value)
+            shaped = isinstance(value, str) and shaped_secret(value) and not _exists(value)
             if named or shaped:
                 found[path] = str(value)
 
@@ -58,7 +59,9 @@ def without_secrets(composed: Composed) -> Callable[[str], str]:
 
     def scrub(text: str) -> str:
         for secret in hidden:
-            text = text.replace(secret, MASK)
+            # A short one, perhaps no more than a number, is not torn out of longer words.
+            whole = rf"(?<!\w){re.escape(secret)}(?!\w)" if len(secret) < 6 else re.escape(secret)
+            text = re.sub(whole, MASK, text)
         return text
 
     return scrub

@@ -10,11 +10,12 @@ import yaml
 from rich.text import Text
 
 from toolkit.cli.masking import MASK
-from toolkit.cli.terminal import OUT, Ticker, pairs
+from toolkit.cli.terminal import OUT, Ticker, pairs, switches
 from toolkit.errors import ConfigError, nearest
 from toolkit.runfolder import aside, free
 
 HELP = """python -m toolkit score run=FOLDER [input=FOLDER] [cutoff=DAY|latest] [output=FOLDER] [cache=FOLDER]
+                        [quiet=true] [verbose=true]
 
 Scores tables with a run's bundle. The features are recomputed by the code that trained on them.
 
@@ -23,6 +24,7 @@ Scores tables with a run's bundle. The features are recomputed by the code that 
   cutoff  moment to score at; default: latest, the end of the data
   output  folder to write; default: outputs/scores/<run>/<time>
   cache   folder of prepared data; default: the run's
+  quiet   true: only the folder is said; verbose=true: every detail
 """
 
 
@@ -31,7 +33,8 @@ def score(arguments: list[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(HELP)
         return 0
-    given = pairs(arguments, ("run", "input", "cutoff", "output", "cache"))
+    given = pairs(arguments, ("run", "input", "cutoff", "output", "cache", "quiet", "verbose"))
+    say = switches(given)
     if "run" not in given:
         raise ConfigError(
             "which run's bundle should score?", where="command line", fix="run=outputs/<recipe>/<time>"
@@ -40,6 +43,7 @@ def score(arguments: list[str]) -> int:
     from toolkit.data.cache import Cache
     from toolkit.report.lists import file_name
     from toolkit.scoring import batch
+    from toolkit.workplace import within
 
     folder = bundle_of(Path(given["run"]))
     scorer = bundling.read(folder)
@@ -50,11 +54,13 @@ def score(arguments: list[str]) -> int:
         if "output" in given
         else free(Path("outputs/scores", file_name(scorer.name), stamp))
     )
-    with Ticker(False) as ticker, aside(output) as place:
+    with Ticker(say["quiet"], verbose=say["verbose"]) as ticker, aside(output) as place:
         Path(root).mkdir(parents=True, exist_ok=True)
-        scored = batch.score(scorer, source, given.get("cutoff"), Cache(Path(root)), scorer.engine, ticker)
+        tell = within(ticker, "scoring")
+        scored = batch.score(scorer, source, given.get("cutoff"), Cache(Path(root)), scorer.engine, tell)
+        ticker("writing", 0.0)
         lines = batch.write(scorer, scored, place.path)
-    for line in [*lines, f"files: {place.final}"]:
+    for line in [str(place.final)] if say["quiet"] else [*lines, f"files: {place.final}"]:
         OUT.print(Text(line), soft_wrap=True)
     return 0
 

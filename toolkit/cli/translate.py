@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from toolkit.config.paths import Root, options
+from toolkit.config.compose import landing
+from toolkit.config.declaration import entries, read
+from toolkit.config.paths import Root, options, readable
 from toolkit.config.provenance import find_choice
 from toolkit.errors import ConfigError, did_you_mean, nearest
+
+MIXED = "Cannot merge "  # … DictConfig with ListConfig: a mapping stands where a list was, or the reverse
 
 
 def translate(error: Exception, overrides: list[str], search: list[Root]) -> ConfigError | None:
@@ -20,7 +26,7 @@ def translate(error: Exception, overrides: list[str], search: list[Root]) -> Con
         return ConfigError(
             f"cannot read `{error.override}`",
             where="command line",
-            why=error.message.split("\n")[0],
+            why=None if error.message.startswith("Lexer") else error.message.split("\n")[0],
             fix="write key=value; put values with blanks, commas or brackets in quotes twice: 'key=\"a, b\"'",
         )
     if isinstance(error, MissingConfigException):
@@ -32,6 +38,8 @@ def translate(error: Exception, overrides: list[str], search: list[Root]) -> Con
         return ConfigError(
             f"the defaults list sets `{group}` a second time", fix=f"write `- override /{group}: …` there"
         )
+    if MIXED in str(error) or MIXED in str(error.__cause__):
+        return _mixed(str(error), overrides, search)
     if "requires --multirun" in str(error) or "Ambiguous value for argument" in str(error):
         given = next((word for word in overrides if f"'{word}'" in str(error)), "key=a,b")
         key, _, value = given.partition("=")
@@ -89,6 +97,74 @@ def _unknown_option(error: MissingConfigException, overrides: list[str], search:
     return ConfigError(what, where=where, fix=did_you_mean(name, groups.get(group, {})))
 
 
+def replacing(error: Exception, overrides: list[str]) -> list[str] | None:
+    """The overrides with the one that would turn a list into a mapping, or the reverse, as a replacement.
+
+    Hydra merges; what cannot be merged is meant to replace: `~key` and `+key=value`. None if the error
+    is another one, or if the value has lists or mappings inside, which might be what cannot be merged:
+    then its neighbours would be lost.
+    """
+    given = _given(str(error), overrides)
+    if MIXED not in f"{error}{error.__cause__}" or given is None or given[:1] in "+~":
+        return None
+    key, _, value = given.partition("=")
+    parsed = OverridesParser.create().parse_override(given).value()
+    inner = parsed.values() if isinstance(parsed, dict) else []
+    if any(isinstance(item, dict | list) for item in inner):
+        return None
+    return [word for old in overrides for word in ([f"~{key}", f"+{key}={value}"] if old == given else [old])]
+
+
+def _given(message: str, overrides: list[str]) -> str | None:
+    """The override that Hydra could not merge, as it stands on the command line."""
+    found = re.match(r"Error merging override (.*)", message)
+    return next((word for word in overrides if found and word == found.group(1).strip()), None)
+
+
+def _mixed(message: str, overrides: list[str], search: list[Root]) -> ConfigError:
+    """A list where a mapping stands, or the reverse, on the command line or in a recipe."""
+    if found := re.match(r"Error merging override (.*)", message):
+        key, _, value = found.group(1).strip().lstrip("+").partition("=")
+        return ConfigError(
+            f"`{key}` cannot be set so: there is a list where a mapping stands, or the reverse",
+            where=f"command line ({found.group(1).strip()})",
+            fix=f"to replace it as a whole write '~{key}' '+{key}={value}'",
+        )
+    parent = re.match(r"In '([^']+)'", message)
+    place, key = _mixed_in_file(parent.group(1) if parent else "", search)
+    return ConfigError(
+        f"`{key}` is a list in one file and a mapping in another" if key else "a list meets a mapping",
+        where=place,
+        why="a later file adds to a mapping and replaces a list; it cannot turn the one into the other",
+        fix=f"write the whole `{key.partition('.')[0] or 'group'}` as an option of its own, "
+        f"conf/{key.partition('.')[0] or 'GROUP'}/NAME.yaml, and choose it in the defaults list",
+    )
+
+
+def _mixed_in_file(name: str, search: list[Root]) -> tuple[str, str]:
+    """`file:line` and key in a recipe where some option of the group has the other kind of value."""
+    groups = options(search)
+    group, _, option = name.partition("/")
+    file = groups.get(group, {}).get(option)
+    if file is None:
+        return name, ""
+    for key, kind, line in _kinds(read(file).tree):
+        for name, other in groups.get(key[0], {}).items():
+            at = tuple((landing(f"{key[0]}/{name}") or key[0]).split("."))
+            for there, other_kind, _ in _kinds(read(other).tree, at):
+                if key == there and kind is not other_kind:
+                    return f"{readable(file)}:{line}", ".".join(key)
+    return readable(file), ""
+
+
+def _kinds(tree: yaml.Node | None, at: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], type, int]]:
+    """Keys of a file that hold a list or a mapping: key, kind, line."""
+    for key, value in entries(tree) if tree is not None else ():
+        if isinstance(value, yaml.CollectionNode) and key.value != "defaults":
+            yield (*at, key.value), type(value), key.start_mark.line + 1
+            yield from _kinds(value, (*at, key.value))
+
+
 def _chosen(overrides: list[str], search: list[Root]) -> list[Path]:
     """The recipe's file, then the files that start every composition."""
     recipes = options(search).get("recipe", {})
@@ -104,6 +180,13 @@ def _unknown_key(message: str, overrides: list[str], search: list[Root]) -> Conf
     given = next((word for word in overrides if word.lstrip("+~").partition("=")[0] == key), None)
     where = f"command line ({given})" if given and not parent else parent.group(1) if parent else None
     groups = options(search)
+    if key in groups:
+        return ConfigError(
+            f"`{key}` is a group, of which an option is chosen",
+            where=where,
+            fix=f"choose one, for example {key}={next(iter(groups[key]))}, and set what differs: {key}.<name>=…; "
+            f"options: {', '.join(groups[key])}",
+        )
     if "." not in key:
         return ConfigError(f"there is no group or key `{key}`", where=where, fix=_groups_fix(key, groups))
     return ConfigError(

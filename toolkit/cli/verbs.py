@@ -11,11 +11,13 @@ from typing import Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
+from rich.table import Table
 from rich.text import Text
 
+from toolkit.cli.comparing import compare
 from toolkit.cli.masking import masked, without_secrets
 from toolkit.cli.scoring import score
-from toolkit.cli.terminal import OUT, Ticker, pairs
+from toolkit.cli.terminal import OUT, Ticker, job_title, pairs
 from toolkit.config.check import validate
 from toolkit.config.compose import Composed
 from toolkit.config.provenance import DEFAULT
@@ -23,7 +25,7 @@ from toolkit.config.schema import Config
 from toolkit.errors import ConfigError, UserError, did_you_mean
 from toolkit.runfolder import free
 
-__all__ = ["check", "listing", "plan", "run", "schema", "score", "show", "simulate"]
+__all__ = ["check", "compare", "listing", "plan", "run", "schema", "score", "show", "simulate"]
 
 
 def typed(composed: Composed) -> Config:
@@ -41,13 +43,21 @@ def run(composed: Composed) -> int:
     config = typed(composed)
     scrub = without_secrets(composed)
     kept = masked(composed), [scrub(word) for word in composed.overrides]
-    with Ticker(config.quiet) as ticker, located(composed):
-        done = runner.run(config, _folder(composed), kept[0], ticker, kept[1])
+    with _ticker(config, composed, recorded=True) as ticker, located(composed):
+        done = runner.run(config, _folder(composed), kept[0], ticker, kept[1], ticker.warned)
     if config.quiet:
         OUT.print(Text(str(done.folder)), soft_wrap=True)
     else:
-        summary.screen(done.outcome, done.facts, done.folder, OUT)
+        summary.screen(done.outcome, done.facts, done.folder, OUT, config.verbose)
     return 0
+
+
+def _ticker(config: Config, composed: Composed, recorded: bool = False) -> Ticker:
+    """What tells how far it is, as the configuration asks for."""
+    scrub, job = without_secrets(composed), composed.job
+    if job.isdigit():
+        job = job_title(int(job), [scrub(word) for word in composed.overrides])
+    return Ticker(config.quiet, verbose=config.verbose, job=job, scrub=scrub, recorded=recorded)
 
 
 def _folder(composed: Composed) -> Path:
@@ -77,7 +87,7 @@ def plan(composed: Composed) -> int:
     from toolkit.workplace import workplace
 
     config = typed(composed)
-    with Ticker(config.quiet) as ticker, located(composed), workplace(config, ticker) as work:
+    with _ticker(config, composed) as ticker, located(composed), workplace(config, ticker) as work:
         prepared = prepare(config, work)
         check_names(config, [feature.name for feature in prepared.compiled.features])
         text = plans.text(config, prepared)
@@ -90,7 +100,7 @@ def check(composed: Composed) -> int:
     from toolkit.proof import all_proofs
 
     config = typed(composed)
-    with Ticker(config.quiet) as ticker, located(composed):
+    with _ticker(config, composed) as ticker, located(composed):
         proofs = all_proofs(config, ticker)
     for proof in proofs:
         mark = "FAIL" if not proof.holds else "note" if proof.assumed else "ok  "
@@ -99,27 +109,49 @@ def check(composed: Composed) -> int:
 
 
 def show(composed: Composed) -> int:
-    """The resolved configuration, each line with where it came from; secrets masked."""
+    """The resolved configuration, each value with where it came from; secrets masked. It is YAML again."""
     typed(composed)  # what is wrong is told first
     scrub = without_secrets(composed)
 
-    def walk(value: Any, path: tuple[str, ...], indent: int) -> None:
-        pad = "  " * indent
+    def walk(value: dict[str, Any], path: tuple[str, ...]) -> None:
+        pad = "  " * len(path)
         for key, item in value.items():
             here = (*path, str(key))
+            name = _yaml(key).strip()
             if isinstance(item, dict) and item:
-                print(f"{pad}{key}:")
-                walk(item, here, indent + 1)
+                OUT.print(Text(f"{pad}{name}:"), soft_wrap=True)
+                walk(item, here)
                 continue
-            text = (
-                yaml.safe_dump(item, default_flow_style=True, allow_unicode=True, width=10_000)
-                .strip()
-                .removesuffix("\n...")
-            )
-            print(f"{pad}{key}: {text}".ljust(60) + f"  # {scrub(str(composed.provenance.where(here)))}")
+            first, *more = _value(item)
+            origin = f"  # {scrub(str(composed.provenance.where(here)))}"
+            OUT.print(Text.assemble(f"{pad}{name}: {first}".ljust(60), (origin, "dim")), soft_wrap=True)
+            for line in more:
+                OUT.print(Text(f"{pad}  {line}" if line else ""), soft_wrap=True)
 
-    walk(masked(composed), (), 0)
+    walk(masked(composed), ())
     return 0
+
+
+LONG = 90  # characters of a list that are still read on one line
+
+
+def _value(item: Any) -> list[str]:
+    """A value as YAML: what stands behind the key, then the lines below. Long lists get a line per item."""
+    if isinstance(item, str) and "\n" in item:
+        lines = yaml.safe_dump(item, default_style="|", allow_unicode=True, width=10**6).splitlines()
+        if lines[0].startswith("|"):  # a style that cannot hold the text is not taken: then it is quoted
+            indicator, *text = lines
+            return [indicator, *(line.removeprefix("  ") for line in text)]
+    flat = _yaml(item)
+    if isinstance(item, list) and len(flat) > LONG:
+        return ["", *(f"- {_yaml(one)}" for one in item)]
+    return [flat]
+
+
+def _yaml(item: Any) -> str:
+    """A value as YAML on one line."""
+    text = yaml.safe_dump(item, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.strip().removesuffix("\n...")
 
 
 def simulate(composed: Composed) -> int:
@@ -127,6 +159,7 @@ def simulate(composed: Composed) -> int:
     from toolkit.config.tables import SimulatedSource
     from toolkit.data.cache import Cache
     from toolkit.data.sources import simulated
+    from toolkit.workplace import within
 
     config = typed(composed)
     if not isinstance(config.source, SimulatedSource):
@@ -136,8 +169,8 @@ def simulate(composed: Composed) -> int:
             fix="choose one: source=donor_world",
         )
     begun = time.perf_counter()
-    with Ticker(config.quiet) as ticker, located(composed):
-        folder = simulated(config.source, Cache(Path(config.cache)), ticker)
+    with _ticker(config, composed) as ticker, located(composed):
+        folder = simulated(config.source, Cache(Path(config.cache)), within(ticker, "simulating"))
     OUT.print(Text(f"{folder}  ({time.perf_counter() - begun:.1f} s)"), soft_wrap=True)
     for path in sorted(folder.glob("*.parquet")):
         import pyarrow.parquet as pq
@@ -148,22 +181,35 @@ def simulate(composed: Composed) -> int:
 
 def listing(arguments: list[str]) -> int:
     """Recipes and the options of every group, with their one-line descriptions."""
-    from toolkit.cli.help import description
+    from toolkit.cli.help import described
     from toolkit.config.paths import options, roots
 
-    found = options(roots())
     wanted = set(arguments) - {"-h", "--help"}
-    for unknown in sorted(wanted - set(found)):
+    search = roots()
+    groups = options(search)
+    for unknown in sorted(wanted - set(groups)):
         raise ConfigError(
-            f"there is no group `{unknown}`", where="command line", fix=did_you_mean(unknown, found)
+            f"there is no group `{unknown}`", where="command line", fix=did_you_mean(unknown, groups)
         )
-    for group in ["recipe", *sorted(set(found) - {"recipe"})]:
+    for group in ["recipe", *sorted(set(groups) - {"recipe"})]:
         if wanted and group not in wanted:
             continue
         OUT.print(Text(group, style="bold"))
-        for option, path in sorted(found.get(group, {}).items()):
-            OUT.print(Text(f"  {option:28} {description(path)}"), soft_wrap=True)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True, min_width=NAME)
+        for option in described(group, groups.get(group, {})):
+            name, text = Text(f"  {option.name}", style="cyan"), Text(option.text)
+            if option.yours:
+                text.append(f"  ({option.yours})", style="dim")
+            if OUT.is_terminal:
+                grid.add_row(name, text)
+            else:  # a line for each, however long: it may be searched
+                OUT.print(Text(f"{name.plain:{NAME}} {text.plain}"), soft_wrap=True)
+        OUT.print(grid)
     return 0
+
+
+NAME = 30  # characters for the name of an option
 
 
 def schema(arguments: list[str]) -> int:

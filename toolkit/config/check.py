@@ -13,8 +13,10 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from toolkit.config.names import WRONG
 from toolkit.config.place import Path, Place, bare, place_of
 from toolkit.config.provenance import Provenance
+from toolkit.config.secrets import looks_secret
 from toolkit.errors import ConfigError, did_you_mean
 
 LIMIT = 12
@@ -55,10 +57,15 @@ def mistakes(
     root: type[BaseModel], error: ValidationError, plain: Mapping[str, Any], provenance: Provenance
 ) -> list[Mistake]:
     """One Mistake for each thing that is wrong; the alternatives of a union are told as one."""
-    found = [(place_of(root, item["loc"]), item) for item in error.errors(include_url=False)]
+    found = [(_place(root, item), item) for item in error.errors(include_url=False)]
     order = {id(item): index for index, (_, item) in enumerate(found)}
     groups = sorted(_grouped(found, plain), key=lambda group: order[id(group[0][1])])
     return list(dict.fromkeys(_mistake(group, provenance) for group in groups))
+
+
+def _place(root: type[BaseModel], item: Any) -> Place:
+    """Where an error lies. Those of config/names.py say their key as it is, without pydantic's tags."""
+    return Place(item["loc"], Any, None, None, ()) if item["type"] == WRONG else place_of(root, item["loc"])
 
 
 def _grouped(found: list[Located], plain: Any, depth: int = 0) -> Iterator[list[Located]]:
@@ -166,6 +173,8 @@ def _choices(text: str) -> list[str]:
 def _words(place: Place, item: Any) -> tuple[str, str | None]:
     """What is wrong, and the fix."""
     kind, context, name = item["type"], item.get("ctx", {}), _name(place)
+    if kind == WRONG:
+        return f"{name}: {context['what']}", context["fix"]
     if kind == "missing":
         return f"{name} is missing", _allowed(place)
     if kind == "extra_forbidden":
@@ -216,20 +225,6 @@ def _dotted(path: tuple[str | int, ...]) -> str:
 
 def _name(place: Place) -> str:
     return f"`{_dotted(place.path)}`" if place.path else "the configuration"
-
-
-SECRET_KEY = re.compile(
-    r"passw|secret|token|credential|api_?key|private|dsn|conn(ection)?_?str", re.IGNORECASE
-)
-SECRET_VALUE = re.compile(
-    r"://[^/\s]*:[^/\s]*@|^(sk|pk|ghp|xox.|AKIA)[-_\w]{8,}|^(?=\S*\d)(?=\S*[A-Za-z])[\w+/=-]{32,}$|password=",
-    re.I,
-)
-
-
-def looks_secret(path: tuple[str | int, ...], value: Any) -> bool:
-    """Whether a value had better not be printed: its key names a secret, or it is shaped like one."""
-    return any(SECRET_KEY.search(str(step)) for step in path) or bool(SECRET_VALUE.search(str(value)))
 
 
 def _got(place: Place, item: Any) -> str:

@@ -6,6 +6,7 @@ recipe at the root, without a `# @package` header in the file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from toolkit.config.declaration import HYDRA_WHY, TARGET_FIX, read
 from toolkit.config.paths import Root, packaged, readable, roots
-from toolkit.config.provenance import Provenance
+from toolkit.config.provenance import Provenance, comment_at
 from toolkit.errors import ConfigError, UserError
 
 MULTI_CHOICE = ("target", "features", "model")
@@ -59,6 +60,7 @@ def composed(config: DictConfig) -> Composed:
     """What Hydra composed, from inside its task function. Raises ConfigError with file and line."""
     hydra = HydraConfig.get()
     overrides = OmegaConf.to_container(hydra.overrides)  # as typed: `${…}` in them is not resolved
+    raw = OmegaConf.to_container(config)
     assert isinstance(overrides, dict)
     provenance = Provenance.of_hydra(
         GlobalHydra.instance().config_loader(),
@@ -66,9 +68,10 @@ def composed(config: DictConfig) -> Composed:
         [*overrides["hydra"], *overrides["task"]],
         sources=[SourcesRegistry.instance().resolve(s.schema)(s.provider, f"{s.schema}://{s.path}")
                  for s in hydra.runtime.config_sources if s.schema in (Declarations.SCHEME, Recipes.SCHEME)],
+        variables=_variables(raw),
     )  # fmt: skip
-    raw = OmegaConf.to_container(config)
     _refuse_targets(raw, (), provenance)
+    _refuse_missing(raw, provenance)
     plain = _resolved(config, provenance)
     return Composed(
         plain=plain,
@@ -88,10 +91,36 @@ def _resolved(config: DictConfig, provenance: Provenance) -> dict[str, Any]:
         key = str(error.full_key or error.key or "")
         cause = error.__cause__
         what = cause.what if isinstance(cause, UserError) else str(error.msg or error).split("\n")[0]
+        fix = None
         if isinstance(error, InterpolationKeyError):
             what += " (an interpolation `${…}` names a key that does not exist)"
-        raise ConfigError(f"`{key}`: {what}", where=str(provenance.where(key))) from None
+            if found := re.search(r"'(vars\.[\w.]+)' not found", what):
+                fix = f"write it in the recipe's `vars`, or on the command line: +{found.group(1)}=…"
+        raise ConfigError(f"`{key}`: {what}", where=str(provenance.where(key)), fix=fix) from None
     return cast(dict[str, Any], plain)
+
+
+def _refuse_missing(raw: Any, provenance: Provenance) -> None:
+    """Values that are left to be given (`???`), all of them at once, each with the comment beside it."""
+    missing = {".".join(path): provenance.where(path) for path, value in _leaves(raw) if value == "???"}
+    if not missing:
+        return
+    lines = [f"{len(missing)} values have to be given"] if len(missing) > 1 else []
+    for key, origin in missing.items():
+        about = comment_at(origin)
+        said = f": {about}" if about else ""
+        lines.append(f"  {origin}  {key}{said}" if len(missing) > 1 else f"`{key}` has to be given{said}")
+    raise ConfigError(
+        "\n".join(lines),
+        where=str(*missing.values()) if len(missing) == 1 else None,
+        fix="write on the command line: " + " ".join(f"{key}=…" for key in missing),
+    )
+
+
+def _variables(raw: Any) -> dict[str, str]:
+    """Keys whose whole value is taken from another key: `dataset.tables.rows.read` → `vars.file`."""
+    found = ((path, re.fullmatch(r"\$\{(\w[\w.]*)\}", str(value))) for path, value in _leaves(raw))
+    return {".".join(path): name.group(1) for path, name in found if name}
 
 
 def _leaves(node: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:

@@ -195,6 +195,7 @@ def _syntax_error(path: Path, error: yaml.YAMLError) -> ConfigError:
     hints = {
         "\\t": "indent with blanks, not tabs",
         "mapping values are not allowed": "put a value that contains `: ` in quotes",
+        "but found '?'": 'inside braces put it in quotes: {path: "???"}',
         "expected the node content": "put a value that begins with a special character in quotes",
         "expected <block end>": "check the indentation",
     }

@@ -154,6 +154,9 @@ class TargetNode(Node):
 
 class HorizonTarget(TargetNode):
     horizon: SpanText = Field(description="span after the cutoff in which it happens")
+    worth: Measure | None = Field(
+        None, description="what a row brings in the horizon, summed in the report's deciles and gains"
+    )
 
 
 class EventWithin(HorizonTarget):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from omegaconf._utils import split_key
 
 from toolkit.config.declaration import entries, read
 from toolkit.config.paths import readable
+from toolkit.config.secrets import looks_secret
 
 Key = tuple[str, ...]
 
@@ -37,8 +39,11 @@ DEFAULT = Origin("default")
 class Provenance:
     """Looks keys up; reads the files a second time, with line numbers, only when first asked."""
 
-    def __init__(self, build: Callable[[], dict[Key, Origin]]) -> None:
+    def __init__(
+        self, build: Callable[[], dict[Key, Origin]], variables: Mapping[str, str] | None = None
+    ) -> None:
         self._build = build
+        self.variables = variables or {}  # dotted key → the key that its value is taken from: `${vars.file}`
 
     @cached_property
     def origins(self) -> dict[Key, Origin]:
@@ -46,20 +51,35 @@ class Provenance:
         return self._build()
 
     def where(self, key: str | Sequence[str | int]) -> Origin:
-        """Origin of a key, or of the nearest part of the tree around it that was written."""
+        """Origin of a key, or of the nearest part of the tree around it that was written.
+
+        What is taken from a variable as it is was written where the variable was.
+        """
         path = tuple(split_key(key) if key else ()) if isinstance(key, str) else tuple(str(k) for k in key)
+        dotted = ".".join(path)
+        seen = {dotted}
+        while (variable := self.variables.get(dotted)) and variable not in seen:
+            dotted = variable
+            seen.add(dotted)
+        if len(seen) > 1 and (origin := self.origins.get(tuple(split_key(dotted)))):
+            return replace(origin, text=f"{origin} as {dotted}") if origin.file else origin
         while path and path not in self.origins:
             path = path[:-1]
         return self.origins.get(path, DEFAULT)
 
     @classmethod
     def of_hydra(
-        cls, loader: Any, config_name: str, overrides: list[str], sources: Sequence[Any]
+        cls,
+        loader: Any,
+        config_name: str,
+        overrides: list[str],
+        sources: Sequence[Any],
+        variables: Mapping[str, str],
     ) -> Provenance:
         """Follow Hydra's own order: its defaults list, then the command line; later wins.
 
         loader: Hydra's config loader; config_name: the file that it starts from; sources: the search
-        path, each with `file(config_path)`.
+        path, each with `file(config_path)`; variables: dotted key → the key that its value is taken from.
         """
 
         def build() -> dict[Key, Origin]:
@@ -73,7 +93,7 @@ class Provenance:
                 _add_override(origins, override)
             return origins
 
-        return cls(build)
+        return cls(build, variables)
 
     @classmethod
     def of_files(cls, files: Iterable[tuple[Path, Key]]) -> Provenance:
@@ -86,6 +106,21 @@ class Provenance:
             return origins
 
         return cls(build)
+
+
+def comment_at(origin: Origin) -> str | None:
+    """What the file says about a value: the comment behind it, or the lines of comment above it."""
+    if origin.file is None or origin.line is None:
+        return None
+    lines = read(origin.file).text.splitlines()
+    if behind := re.search(r"\?\?\?[^#]*\s#\s*(.+)", lines[origin.line - 1]):
+        return behind.group(1).strip()
+    above: list[str] = []
+    for line in reversed(lines[: origin.line - 1]):
+        if not line.lstrip().startswith("# ") or "$schema=" in line:
+            break
+        above.insert(0, line.lstrip("# ").rstrip())
+    return " ".join(above) or None
 
 
 def find_choice(file: Path, group: str, name: str) -> str | None:
@@ -128,7 +163,12 @@ def _add_file(origins: dict[Key, Origin], file: Path, at: Key) -> None:
 
 
 def _add_override(origins: dict[Key, Origin], override: Override) -> None:
-    here = Origin(f"command line ({override.input_line})")
+    said = str(override.input_line)
+    key = tuple(split_key(override.key_or_group))
+    for path, value in _ends(key, override.value()):
+        if value not in (None, "") and not isinstance(value, bool) and looks_secret(path, value):
+            said = said.replace(str(value), "***")
+    here = Origin(f"command line ({said})")
 
     def add(key: Key, value: Any) -> None:
         if not isinstance(value, dict):
@@ -137,12 +177,23 @@ def _add_override(origins: dict[Key, Origin], override: Override) -> None:
         for inner, below in value.items() if isinstance(value, dict) else ():
             add((*key, str(getattr(inner, "text", inner))), below)
 
-    key = tuple(split_key(override.key_or_group))
     if override.is_delete():
         _forget_below(origins, key)
         origins.pop(key, None)
     elif key[0] != "hydra":
         add(key, override.value())
+
+
+def _ends(path: Key, value: Any) -> Iterator[tuple[Key, Any]]:
+    """The values without further ones inside, each with its key."""
+    pairs = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    )
+    if pairs is None:
+        yield path, getattr(value, "text", value)
+        return
+    for key, inner in pairs:
+        yield from _ends((*path, str(getattr(key, "text", key))), inner)
 
 
 def _forget_below(origins: dict[Key, Origin], key: Key) -> None:

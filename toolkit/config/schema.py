@@ -10,25 +10,32 @@ from pydantic import Field, field_validator, model_validator
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
+from toolkit.config.names import Wrong, refuse, unknown
 from toolkit.config.node import Node
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.time import SpanText
 from toolkit.errors import did_you_mean
 from toolkit.registry import models
+from toolkit.tracking.settings import NoTracking, Tracking
 from toolkit.training.calibration import Calibration
 from toolkit.training.threshold import MaximiseF1, ThresholdConfig
+from toolkit.tuning.settings import NoTuning, Tuning
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 class ByCutoffs(Node):
-    """Whole cutoffs: the last ones before the test."""
+    """Whole cutoffs: the last ones before the test. Validation is later than training, as the test is."""
 
     cutoffs: int = Field(1, ge=1)
 
 
 class ByFraction(Node):
-    """A fraction of the entities that are not for test."""
+    """A fraction of the entities, at all cutoffs before the test.
+
+    No entity is in both training and validation, and the newest labels train. Validation is no later
+    than training: what changes with time shows in the test only.
+    """
 
     fraction: Share = 0.2
 
@@ -108,6 +115,15 @@ class Audit(Node):
     on_finding: Literal["warn", "refuse"] = "warn"
 
 
+class Report(Node):
+    """The page that a run leaves for its readers."""
+
+    html: bool = Field(True, description="write report.html")
+    explain: bool = Field(
+        True, description="say what drives the scores, and why five entities score as they do"
+    )
+
+
 class Engine(Node):
     """Embedded DuckDB."""
 
@@ -126,7 +142,8 @@ class Config(Node):
     cache_days: float = Field(
         30, ge=0, description="what has not been used for so many days is removed from it; 0: never"
     )
-    quiet: bool = False
+    quiet: bool = Field(False, description="say nothing but where the result is")
+    verbose: bool = Field(False, description="say every detail, every warning and the log as they come")
     dataset: Dataset
     source: Source
     cohort: Cohort
@@ -139,12 +156,31 @@ class Config(Node):
     evaluation: Evaluation = Evaluation()
     audit: Audit = Audit()
     engine: Engine = Engine()
+    report: Report = Report()
+    tuning: Tuning = NoTuning()
+    tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
         {}, description="variables for `${vars.name}` elsewhere"
     )
     coherent: list[list[str]] = Field(
         [], description="chains of nested binary targets, smallest probability first"
     )
+
+    @model_validator(mode="after")
+    def says_little_or_much(self) -> Config:
+        if self.quiet and self.verbose:
+            raise ValueError("`quiet` and `verbose` exclude each other")
+        return self
+
+    @model_validator(mode="after")
+    def tables_and_relations_are_declared(self) -> Config:
+        wrong: list[Wrong] = []
+        for place in ("target", "features", "cohort"):
+            node = getattr(self, place)
+            wrong += unknown(node, "table", self.dataset.tables, "table", (place,))
+            wrong += unknown(node, "relation", self.dataset.relations, "relation", (place,))
+        refuse("Config", wrong)
+        return self
 
     @model_validator(mode="after")
     def chains_nest_binary_targets(self) -> Config:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 import toolkit.simulate  # noqa: F401  registers the worlds
+from toolkit.config.names import Path, Wrong, refuse, unknown
 from toolkit.config.node import Node
 from toolkit.config.time import ZoneText
 from toolkit.registry import worlds
@@ -29,6 +30,9 @@ class Column(Node):
         [], description="texts or numbers that stand for a missing value, e.g. ['?', '-1']"
     )
     format: str | None = Field(None, description="strptime format of a date or timestamp, e.g. '%d.%m.%Y'")
+    decimal: Literal[".", ","] = Field(
+        ".", description="decimal sign of a number; beside a comma, dots group the thousands"
+    )
     timezone: ZoneText | None = Field(
         None, description="zone of stamps without an offset (default: UTC); stamps with one are converted"
     )
@@ -43,6 +47,8 @@ class Column(Node):
             raise ValueError(f"`values` and `matches` go with text, not with {self.type}")
         if self.format and self.type not in ("date", "timestamp"):
             raise ValueError(f"`format` goes with date or timestamp, not with {self.type}")
+        if self.decimal != "." and self.type != "number":
+            raise ValueError(f"`decimal` goes with number, not with {self.type}")
         if self.timezone and self.type != "timestamp":
             raise ValueError(f"`timezone` goes with timestamp, not with {self.type}")
         return self
@@ -55,6 +61,10 @@ def _short_column(value: Any) -> Any:
 ColumnOrType = Annotated[Column, BeforeValidator(_short_column, json_schema_input_type=Column | ColumnType)]
 
 
+BY_ROW = "@row"  # as `key:` says that rows are known by their position in the file
+POSITION = "@position"  # the column that then holds it: 1, 2, 3 … as text
+
+
 class Table(Node):
     """A declared table: what identifies a row, when the row became known, and its columns."""
 
@@ -62,7 +72,9 @@ class Table(Node):
         None, description="file or database table to read; default: found by the table's name"
     )
     key: list[str] | str | None = Field(
-        None, description="column(s) that identify a row; read as text, unique"
+        None,
+        description="column(s) that identify a row; read as text, unique. '@row': the row's position in "
+        "the file, which stays the same only as long as the file does",
     )
     entity: str | None = Field(None, description="column that holds the key of the entity the row is about")
     clock: str | None = Field(None, description="column saying when the row became known")
@@ -89,6 +101,8 @@ class Table(Node):
     def keys(self) -> tuple[str, ...]:
         if self.key is None:
             return ()
+        if self.key == BY_ROW:
+            return (POSITION,)
         return (self.key,) if isinstance(self.key, str) else tuple(self.key)
 
     @model_validator(mode="after")
@@ -107,13 +121,16 @@ class Table(Node):
     def roles_are_columns(self) -> Table:
         if self.infer:
             return self
-        for role in ("entity", "clock", "event_time"):
-            name = getattr(self, role)
-            if name and name not in self.columns:
-                raise ValueError(f"`{role}: {name}` is not among its columns")
-        for name in self.keys:
-            if name not in self.columns:
-                raise ValueError(f"`key: {name}` is not among its columns")
+        roles = [(role, getattr(self, role)) for role in ("entity", "clock", "event_time")]
+        roles += [("key", name) for name in self.keys if name != POSITION]
+        refuse(
+            "Table",
+            (
+                Wrong.among((role,), name, f"`{role}: {name}` is not among the table's columns", self.columns)
+                for role, name in roles
+                if name and name not in self.columns
+            ),
+        )
         return self
 
     @model_validator(mode="after")
@@ -149,20 +166,44 @@ class Dataset(Node):
     @model_validator(mode="after")
     def entity_is_a_keyed_table(self) -> Dataset:
         if self.entity not in self.tables:
-            raise ValueError(f"`entity: {self.entity}` is not among its tables: {', '.join(self.tables)}")
+            what = f"`entity: {self.entity}` is not among the dataset's tables"
+            refuse("Dataset", [Wrong.among(("entity",), self.entity, what, self.tables)])
         if len(self.tables[self.entity].keys) != 1:
             raise ValueError(f"table `{self.entity}` is the entity table and needs exactly one `key` column")
         return self
 
     @model_validator(mode="after")
+    def nothing_points_at_a_position(self) -> Dataset:
+        if self.tables[self.entity].key == BY_ROW:
+            linked = [name for name, table in self.tables.items() if table.entity]
+            linked += [f"relation {name}" for name in self.relations]
+            if linked:
+                raise ValueError(
+                    f"table `{self.entity}` has `key: '{BY_ROW}'`, and a row's position is nothing that "
+                    f"{', '.join(linked)} could name; give it a key column"
+                )
+        return self
+
+    @model_validator(mode="after")
     def relations_name_tables(self) -> Dataset:
+        refuse("Dataset", unknown(self.relations, "table", self.tables, "table", ("relations",)))
         for name, relation in self.relations.items():
-            if relation.table not in self.tables:
-                raise ValueError(f"relation `{name}`: no table is called `{relation.table}`")
             table = self.tables[relation.table]
-            for column in (*relation.ends, relation.type, relation.weight):
-                if column and not table.infer and column not in table.columns and column not in table.derive:
-                    raise ValueError(f"relation `{name}`: table `{relation.table}` has no column `{column}`")
+            valid = [*table.columns, *table.derive]
+            parts: list[tuple[Path, str | None]] = [
+                (("type",), relation.type),
+                (("weight",), relation.weight),
+            ]
+            parts += [(("ends", index), end) for index, end in enumerate(relation.ends)]
+            refuse(
+                "Dataset",
+                (
+                    Wrong.among(("relations", name, *at), column,
+                                f"table `{relation.table}` has no column `{column}`", valid)
+                    for at, column in parts
+                    if column and not table.infer and column not in valid
+                ),
+            )  # fmt: skip
         return self
 
 

@@ -74,6 +74,13 @@ class Cache:
             self.built.append(f"{kind}:{label or final.name}")
         return final
 
+    def place(self, kind: str, name: str) -> Path:
+        """A folder that several runs add to; unlike an entry it is never whole. Its name says what it depends on."""
+        folder = self.root / kind / name
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        return folder
+
     def sweep(self, days: float) -> None:
         """Remove entries that nobody has asked for in so many days, and what killed builds left."""
         oldest = time.time() - days * 86_400

@@ -25,6 +25,9 @@ A_NAME = {"text": "a text", "integer": "a whole number", "number": "a number", "
           "date": "a date", "timestamp": "a timestamp"}  # fmt: skip
 WHOLE = r"[+-]?\d+(\.0*)?"
 CODE = r"[+-]?0\d+.*|\d{16,}"  # 007, or more digits than a number holds exactly
+WITH_COMMA = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
+PLAINLY_COMMA = r".*,(\d{1,2}|\d{4,})"  # 1,5 is no thousand; 1,500 may be
+DOTTED_DAY = r"\d{1,2}\.\d{1,2}\.\d{4}"
 CALENDAR = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T].*)?"  # the engine would also take 'infinity' and 'epoch'
 CLOCK = r".*\d:\d{2}.*"
 OFFSET = r".*\d:\d{2}.*([+-]\d{2}(:?\d{2})?|[A-Za-z][A-Za-z_/]*)"  # +02:00, Z, UTC, Europe/Berlin
@@ -58,6 +61,10 @@ def typed(cell: exp.Expression, column: Column) -> exp.Expression:
         bare = sql.call("regexp_replace", cell, sql.literal(r"\.0*$"), sql.literal(""))
         return _case(_matches(cell, WHOLE), exp.TryCast(this=bare, to=exp.DataType.build("BIGINT")))
     if kind == "number":
+        if column.decimal == ",":
+            bare = sql.call("replace", sql.call("replace", cell, sql.literal("."), sql.literal("")),
+                            sql.literal(","), sql.literal("."))  # fmt: skip
+            cell = _case(_matches(cell, WITH_COMMA), bare)
         number = exp.TryCast(this=cell, to=exp.DataType.build("DOUBLE"))
         return _case(exp.not_(sql.call("isnan", number)), number)
     if kind == "boolean":
@@ -149,19 +156,24 @@ def infer(names: list[str], engine: Engine, view: str) -> dict[str, Column]:
     """Types of undeclared columns, from all rows: the narrowest that every present cell fits.
 
     A column with a leading zero in front of another digit, or with numbers too long to be exact, holds
-    codes, not numbers. A column without any cell is text.
+    codes, not numbers. Numbers with a decimal comma are known as such if one of them cannot be a
+    thousand (1,5; not 1,500), days with dots (31.12.2024) by their order, which is the same wherever
+    they are written so. A column without any cell is text.
     """
     if not names:
         return {}
     tries = {
         "integer": Column(type="integer"), "number": Column(type="number"),
-        "date": Column(type="date"), "timestamp": Column(type="timestamp"),
+        "comma": Column(type="number", decimal=","),
+        "date": Column(type="date"), "dotted": Column(type="date", format="%d.%m.%Y"),
+        "timestamp": Column(type="timestamp"),
     }  # fmt: skip
+    patterns = {"code": CODE, "clock": CLOCK, "plainly comma": PLAINLY_COMMA, "dotted day": DOTTED_DAY}
     columns = []
     for index, name in enumerate(names):
         plain = present(name, tries["integer"])
         columns.append(sql.named(exp.Count(this=plain), f"{index} present"))
-        for label, pattern in (("code", CODE), ("clock", CLOCK)):
+        for label, pattern in patterns.items():
             count = sql.over(exp.Count(this=exp.Star()), _matches(plain, pattern))
             columns.append(sql.named(count, f"{index} {label}"))
         for kind, column in tries.items():
@@ -171,10 +183,14 @@ def infer(names: list[str], engine: Engine, view: str) -> dict[str, Column]:
     for index, name in enumerate(names):
         filled = found[f"{index} present"]
         fits = [kind for kind in tries if filled and found[f"{index} {kind}"] == filled]
+        if not found[f"{index} plainly comma"]:
+            fits = [kind for kind in fits if kind != "comma"]
+        if found[f"{index} dotted day"] != filled:
+            fits = [kind for kind in fits if kind != "dotted"]
         if found[f"{index} clock"]:
             fits = [kind for kind in fits if kind == "timestamp"]
         elif found[f"{index} code"]:
-            fits = [kind for kind in fits if kind in ("date", "timestamp")]
+            fits = [kind for kind in fits if tries[kind].type in ("date", "timestamp")]
         types[name] = tries[fits[0]] if fits else Column(type="text")
     return types
 

@@ -7,6 +7,7 @@ and, if rows were rejected, `rejected.parquet` with them whole.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.tables import Column, Table
+from toolkit.config.tables import BY_ROW, POSITION, Column, Table
 from toolkit.data import contract, sql
 from toolkit.data.engine import Engine
 from toolkit.data.sources import Raw, unreadable
@@ -101,7 +102,14 @@ def _read(
     for name in keys & set(columns):
         kept = columns[name].model_dump(include={"nullable", "values", "matches", "missing", "description"})
         columns[name] = Column(type="text", **kept)
-    return columns, [name for name in raw.columns if name not in table.columns]
+    if any(column.decimal == "," for column in columns.values()):
+        held = engine.arrow(exp.select("*").from_(sql.table(RAW)).limit(0)).schema
+        for name, column in columns.items():  # how texts are written says nothing about a column of numbers
+            if not pa.types.is_string(held.field(name).type):
+                columns[name] = column.model_copy(update={"decimal": "."})
+    if table.key == BY_ROW:
+        columns[POSITION] = Column(type="text")
+    return columns, [name for name in raw.columns if name not in columns]
 
 
 def _malformed(raw: Raw, engine: Engine) -> list[tuple[int, str, str]]:
@@ -188,6 +196,7 @@ def _refusal(
     """The message: how many rows of which file break what, with an example of each, and what to do."""
     first = {text: row for row, text in sorted(rejected.items(), reverse=True)}
     lines = []
+    commas = False
     for text, count in counts.most_common(6):
         about = text if not text.endswith(" is missing") else ""
         name = next((name for name in columns if about.startswith(f"`{name}` ")), None)
@@ -195,13 +204,21 @@ def _refusal(
         if name is not None and text in first:
             cell = exp.select(exp.cast(sql.col(name), "VARCHAR")).from_(sql.table(RAW))
             here = exp.EQ(this=sql.col(ROW), expression=sql.literal(first[text]))
-            example = f" (for example {str(engine.one(cell.where(here))[0])[:40]!r})"
+            value = str(engine.one(cell.where(here))[0])
+            example = f" (for example {value[:40]!r})"
+            commas |= about.endswith("is not a number") and bool(
+                re.fullmatch(contract.WITH_COMMA, value.strip())
+            )
         lines.append(f"{text}{example}: {count:,} row{'s' if count > 1 else ''}")
     places = [f"record {', '.join(str(row) for row in sorted(rejected)[:3])}"] if rejected else []
     places += [f"line {', '.join(str(line) for line, _, _ in malformed[:3])}"] if malformed else []
     fix = f"correct the file or the declaration, or say `on_bad_row: drop` for table `{raw.name}`"
+    if any("stands in an earlier row" in text for text in counts):
+        fix += f", or another `key`: the columns that tell its rows apart, or '{BY_ROW}' if none do"
     if _swallowed(malformed):
         fix = "close the quote in the file; the rows after it cannot be told apart, so none can be dropped"
+    elif commas:
+        fix += ", or declare its decimal sign: `decimal: ','`"
     elif any(text.endswith(("is not a date", "is not a timestamp")) for text in counts):
         fix += ", or declare how its dates are written: `format: '%d.%m.%Y'`"
     return DataError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
@@ -11,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.tables import DatabaseSource, FolderSource, SimulatedSource, Source, Table
+from toolkit.config.tables import POSITION, DatabaseSource, FolderSource, SimulatedSource, Source, Table
 from toolkit.data import sql, text
 from toolkit.data.cache import Cache, code_digest, digest, file_digest
 from toolkit.data.engine import Engine
@@ -41,6 +44,12 @@ class Raw:
     query: exp.Select
     text: bool = False
     floats: frozenset[str] = frozenset()
+
+    def numbered(self) -> Raw:
+        """With the row's position (1, 2, 3 … as text) as its first column, for a table without a key."""
+        number = exp.cast(exp.Window(this=sql.call("row_number")), "VARCHAR")
+        query = exp.select(sql.named(number, POSITION), "*").from_(self.query.subquery())
+        return replace(self, columns=(POSITION, *self.columns), query=query)
 
 
 def open_raw(
@@ -129,12 +138,20 @@ def _find(name: str, table: Table, source: FolderSource) -> Path:
                 where=str(path),
                 fix=f"name a file: dataset.tables.{name}.read=<file>",
             )
-    there = sorted(path.name for path in folder.iterdir() if path.is_file())
+    there = sorted(path.name for path in folder.iterdir() if path.is_file() and _is_table(path))
+    key = f"dataset.tables.{name}.read" if table.read else "source.path"
     raise DataError(
         f"there is no file for table `{name}`" + (f": `{table.read}`" if table.read else ""),
-        where=str(folder),
-        fix=did_you_mean(table.read or f"{name}.csv", there) if there else "the folder holds no files",
+        where=f"{key} in {folder.absolute()}",
+        fix=did_you_mean(table.read or f"{name}.csv", there) + "; set source.path=<folder that holds it>"
+        if there
+        else "no CSV or Parquet file lies there; set source.path=<folder that holds it>",
     )
+
+
+def _is_table(path: Path) -> bool:
+    """Does a file's name end like a text table's, or a Parquet file's?"""
+    return bool({*text.ENDINGS, *PARQUET} & {ending.lower() for ending in path.suffixes[-2:]})
 
 
 def _parquet(name: str, path: Path, world: Path | None = None) -> Raw:
@@ -181,11 +198,12 @@ def _database(name: str, read: str, source: DatabaseSource, engine: Engine, copy
         ).fetchall()
     except duckdb.Error as error:
         said = str(error).splitlines()[0].replace(place, "…")
+        if missing := re.search(r"Extension .*?(\w+)_scanner\.duckdb_extension.* not found", said):
+            raise _no_extension(missing.group(1)) from None
         raise DataError(
             f"the {source.type} database cannot be opened: {said}",
             where="source.path",
-            fix="is the path right?"
-            + (f" is the DuckDB extension `{source.type}` installed?" if source.type != "duckdb" else ""),
+            fix="is the path right, and the database of that type?",
         ) from None
     there = [table for schema, table in listed if source.db_schema in (None, schema)]
     schemas = [schema for schema, table in listed if table == read and source.db_schema in (None, schema)]
@@ -212,6 +230,28 @@ def _attach(kind: str, place: str, engine: Engine) -> None:
     if (DATABASE,) in attached:
         return
     if kind != "duckdb":
-        engine.connection.load_extension(kind)
+        engine.connection.load_extension(_packaged_extension(kind) or kind)
     options = "READ_ONLY" if kind == "duckdb" else f"TYPE {kind}, READ_ONLY"
     engine.connection.execute(f"ATTACH {sql.render(sql.literal(place))} AS {DATABASE} ({options})")
+
+
+def _packaged_extension(kind: str) -> str | None:
+    """The engine's extension from the Python package that carries it, if that is installed for this release."""
+    package = f"duckdb_extension_{kind}_scanner"
+    if (found := find_spec(package)) is None or not found.submodule_search_locations:
+        return None
+    folder = Path(found.submodule_search_locations[0], "extensions", f"v{version('duckdb')}")
+    path = folder / f"{kind}_scanner.duckdb_extension"
+    return str(path) if path.is_file() else None
+
+
+def _no_extension(kind: str) -> DataError:
+    release = version("duckdb")
+    return DataError(
+        f"the DuckDB extension `{kind}`, which reads {kind} databases, is not installed",
+        where="source.type",
+        why=f"nothing is downloaded unasked, and it must be made for DuckDB {release}",
+        fix=f"pip install duckdb-extension-{kind}-scanner=={release}; or, with access to the net, once: "
+        f"python -c \"import duckdb; duckdb.connect().install_extension('{kind}')\"; "
+        "or write the tables as CSV or Parquet",
+    )

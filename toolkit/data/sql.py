@@ -17,6 +17,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from toolkit.config.time import Span
+from toolkit.data.intervals import kept_apart
 from toolkit.errors import ConfigError, did_you_mean
 
 DIALECT = "duckdb"
@@ -106,7 +107,7 @@ def expression(text: str, columns: Iterable[str], where: str) -> Expression:
                 why="expressions are conditions and arithmetic over columns; no subqueries, windows or other functions",
                 fix=f"functions allowed: {FUNCTIONS}",
             )
-    return Expression(tree, frozenset(used))
+    return Expression(kept_apart(tree, text, where), frozenset(used))
 
 
 def _parsed(text: str, where: str) -> exp.Expression:

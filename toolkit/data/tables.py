@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from toolkit.config.tables import Column, Dataset, Source, Table
+from toolkit.config.tables import BY_ROW, POSITION, Column, DatabaseSource, Dataset, Source, Table
 from toolkit.data import ingest, sql
 from toolkit.data.cache import Cache, code_digest, digest
 from toolkit.data.engine import Engine
@@ -57,7 +57,9 @@ class Loaded:
     def digest_of(self, mentioned: set[str] | None = None) -> str:
         """A digest of the rows, with the derived columns among those mentioned (None: all of them)."""
         derive = self.spec.derive.items()
-        return digest([self.fingerprint, {c: text for c, text in derive if mentioned is None or c in mentioned}])
+        return digest(
+            [self.fingerprint, {c: text for c, text in derive if mentioned is None or c in mentioned}]
+        )
 
     def sources(self, columns: set[str] | frozenset[str]) -> set[tuple[str, str]]:
         """(table, column) pairs behind some columns, derived ones resolved."""
@@ -104,6 +106,15 @@ def load(
             if progress:
                 progress(f"reading {name}", len(loaded) / max(len(names), 1))
             raw = open_raw(name, dataset.tables[name], source, engine, cache, Path(folder), progress)
+            if dataset.tables[name].key == BY_ROW:
+                if isinstance(source, DatabaseSource):
+                    raise ConfigError(
+                        f"rows of the database table `{raw.origin}` have no position",
+                        where=f"dataset.tables.{name}.key",
+                        why="a database gives its rows in any order",
+                        fix="name the column(s) that identify a row",
+                    )
+                raw = raw.numbered()
             keys = _keys(name, dataset)
             loaded[name] = _load(
                 raw, dataset.tables[name], keys, engine, cache, (optional or {}).get(name, set())
@@ -157,7 +168,10 @@ def _load(
         "table": table.model_dump(exclude={"description": True, "observed_until": True, "derive": True, "columns": {"__all__": {"description"}}}),
     }  # fmt: skip
     folder = cache.entry(
-        "tables", material | {"derive": table.derive}, lambda aside: ingest.build(raw, table, keys, derive, engine, aside), raw.name
+        "tables",
+        material | {"derive": table.derive},
+        lambda aside: ingest.build(raw, table, keys, derive, engine, aside),
+        raw.name,
     )
     report = json.loads((folder / "report.json").read_text())
     first, last = (datetime.fromisoformat(report[key]) if report[key] else None for key in ("first", "last"))
@@ -184,21 +198,33 @@ def _columns_are_there(raw: Raw, table: Table, absent: set[str]) -> None:
     for name, says in named.items():
         if name in raw.columns or name in absent:
             continue
-        fix = did_you_mean(name, raw.columns)
-        if raw.text and not set(named) & set(raw.columns):
-            fix += "; is the first line of the file its header?"
         raise DataError(
             f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` {says}",
-            where=raw.where,
-            fix=fix,
+            where=f"{_declared_at(name, raw, table)} for {raw.where}",
+            fix=_another_column(name, raw, table, not set(named) & set(raw.columns) and len(named) > 1),
         )
-    for name in raw.columns:
-        if name.lower() in (ROW, REASON, KNOWN, TIME, "@entity", "@gap"):
+    for name in raw.columns[table.key == BY_ROW :]:
+        if name.lower() in (ROW, REASON, KNOWN, TIME, POSITION, "@entity", "@gap"):
             raise DataError(
                 f"`{raw.origin}` has a column `{name}`, a name that is taken here",
                 where=raw.where,
                 fix="rename the column in the file",
             )
+
+
+def _declared_at(name: str, raw: Raw, table: Table) -> str:
+    """The key of the configuration that names a column."""
+    roles = ("key", "entity", "clock", "event_time")
+    spelled = next((role for role in roles if getattr(table, role) == name), "key")
+    return f"dataset.tables.{raw.name}." + (f"columns.{name}" if name in table.columns else spelled)
+
+
+def _another_column(name: str, raw: Raw, table: Table, headless: bool) -> str:
+    """What to write in place of a column that is not there."""
+    fix = did_you_mean(name, raw.columns)
+    if table.key == name and name not in table.columns:
+        fix += f"; if no column tells the rows apart, write `key: '{BY_ROW}'`"
+    return fix + ("; is the first line of the file its header?" if raw.text and headless else "")
 
 
 def _keys_are_exact(raw: Raw, table: Table, keys: frozenset[str]) -> None:
@@ -226,6 +252,7 @@ def _derived(raw: Raw, table: Table, absent: set[str]) -> dict[str, sql.Expressi
     """The derived columns, admitted; one that reads an absent column is absent too."""
     where = f"dataset.tables.{raw.name}.derive"
     known = [*raw.columns, *absent] if table.infer else list(table.columns)
+    known = [name for name in known if name != POSITION or table.key != BY_ROW]
     found = {name: sql.expression(text, known, f"{where}.{name}") for name, text in table.derive.items()}
     _names_differ([*known, *found], where, "column")
     return {name: expression for name, expression in found.items() if not expression.columns & absent}

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 Task = Literal["binary", "multiclass", "regression"]
 
 ECE_BINS = 15
+HEADLINE = {"binary": "roc_auc", "multiclass": "macro_auc", "regression": "r2"}
+LOWER_IS_BETTER = {"log_loss", "rmse", "mae", "brier"}
 NAN = float("nan")
 
 
@@ -46,6 +48,25 @@ def evaluate(
     if task == "regression":
         return _regression(y, score)
     raise ValueError(f"no task is called {task!r}")
+
+
+def calibration_metrics(
+    task: Literal["binary", "multiclass"], y: ArrayLike, probability: ArrayLike
+) -> dict[str, float]:
+    """How far probabilities can be believed: log loss, and for yes or no the Brier score and the ECE.
+
+    Shapes as in `evaluate`. Of a raw score that is a probability, this is the state before calibration.
+    """
+    p = finite(probability, "probability")
+    if task == "multiclass":
+        y = np.asarray(y).astype(np.intp)
+        return {"log_loss": ratio(class_log_loss(y, p).sum(), len(y))}
+    y = labels(y)
+    return {
+        "log_loss": ratio(row_log_loss(y, p).sum(), len(y)),
+        "brier": ratio(((p - y) ** 2).sum(), len(y)),
+        "ece": ece(y, p),
+    }
 
 
 def undefined(task: Task, y: ArrayLike, values: dict[str, float]) -> dict[str, str]:
@@ -87,18 +108,15 @@ def _binary(
         "prevalence": ratio(positives, rows),
     }
     if probability is not None:
-        p = finite(probability, "probability")
-        values["log_loss"] = ratio(row_log_loss(y, p).sum(), rows)
-        values["brier"] = ratio(((p - y) ** 2).sum(), rows)
-        values["ece"] = ece(y, p)
+        values |= calibration_metrics("binary", y, probability)
     if decision is not None:
         chosen = np.asarray(decision).astype(bool)
         hits, selected = float(y[chosen].sum()), float(chosen.sum())
         values |= decision_metrics(hits, selected, float(positives), float(rows))
     if k_list:
-        _, inverse = np.unique(-score, return_inverse=True)
-        positive = np.bincount(inverse, weights=y, minlength=1)[:, None]
-        values |= {k: float(v[0]) for k, v in top_k(positive, np.bincount(inverse)[:, None], k_list).items()}
+        _, count, positive = tally(y, score)
+        best = top_k(positive[:, None], count[:, None], k_list)
+        values |= {k: float(v[0]) for k, v in best.items()}
     return values
 
 
@@ -173,6 +191,23 @@ def top_k(positive: ArrayLike, count: ArrayLike, k_list: Sequence[int | float]) 
     return out
 
 
+def tally(y: Floats, score: Floats) -> tuple[Floats, Floats, Floats]:
+    """The distinct scores, highest first, and the rows and positives at each: [distinct] three times.
+
+    The sort is stable, hence quick on rows that are sorted by score already.
+    """
+    order = np.argsort(-score, kind="stable")
+    ordered = score[order]
+    first = np.ones(len(score), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(first)
+    return (
+        ordered[starts],
+        np.diff(starts, append=len(score)).astype(np.float64),
+        np.add.reduceat(y[order], starts),
+    )
+
+
 # ---- multiclass -----------------------------------------------------------------------------------
 
 
@@ -189,8 +224,7 @@ def _multiclass(
     confusion = np.bincount(y * classes + chosen, minlength=classes**2).reshape(classes, classes, 1)
     values = {name: float(v[0]) for name, v in confusion_metrics(confusion).items()}
     if probability is not None:
-        p = finite(probability, "probability")
-        values["log_loss"] = ratio(class_log_loss(y, p).sum(), len(y))
+        values |= calibration_metrics("multiclass", y, probability)
     # A class that does not occur, or alone occurs, has no AUC and is left out of the mean.
     present = [c for c in range(classes) if 0 < (y == c).sum() < len(y)]
     areas = [float(roc_auc_score(y == c, score[:, c])) for c in present]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.models.explain import Contributions, Explains
 from toolkit.models.forest import RandomForest
 from toolkit.models.hist_gbm import HistGBM
 from toolkit.models.interface import Batch, Column, Fitted, Model, ModelConfig, Progress, Task
@@ -12,7 +13,17 @@ from toolkit.models.rule import Rule
 from toolkit.models.xgboost import XGBoost
 from toolkit.registry import Component, models
 
-__all__ = ["Batch", "Column", "Fitted", "Model", "ModelConfig", "Progress", "Task"]
+__all__ = [
+    "Batch",
+    "Column",
+    "Contributions",
+    "Explains",
+    "Fitted",
+    "Model",
+    "ModelConfig",
+    "Progress",
+    "Task",
+]
 
 
 def build(config: ModelConfig) -> ModelConfig:

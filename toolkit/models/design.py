@@ -87,11 +87,15 @@ class Design:
         first = np.cumsum(self.levels + 1) - (self.levels + 1)
         return codes + first
 
-    def spread(self, matrix: Any) -> np.ndarray:
-        """[design columns] standard deviation over training rows, given their design matrix."""
-        share = np.asarray(matrix.mean(axis=0)).ravel()
-        share[: len(self.numeric)] = 0.0
-        spread = np.sqrt(np.maximum(share * (1 - share), 0.0))
+    def center(self, matrix: Any) -> np.ndarray:
+        """[design columns] mean over training rows, given their design matrix."""
+        center = np.asarray(matrix.mean(axis=0)).ravel()
+        center[: len(self.numeric)] = 0.0  # standardised
+        return center
+
+    def spread(self, center: np.ndarray) -> np.ndarray:
+        """[design columns] standard deviation over training rows, given their mean."""
+        spread = np.sqrt(np.maximum(center * (1 - center), 0.0))
         spread[: len(self.numeric)] = 1.0  # standardised; a constant column's coefficient is 0 anyway
         return spread
 

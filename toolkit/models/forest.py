@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,15 @@ from toolkit.models.interface import (
     shares,
 )
 from toolkit.models.one_by_one import labelled, spread
+from toolkit.models.weights import ClassWeight
 
+# What `max_samples: auto` draws for a tree: so many rows, or as many as hold so many rare ones. ROC-AUC and
+# CPU-seconds on 200,000 made-up rows x 30 columns, tests of 100,000 to 300,000 rows:
+#   17.5 % positive, 300 trees: all rows 0.7659, 317 s; 100,000: 0.7661, 210 s; 50,000: 0.7656, 100 s
+#   2.3 % positive, 60 trees:   all rows 0.8109, 81 s; 100,000: 0.8083, 49 s; 50,000: 0.8008, 25 s
+#   0.33 % positive, 100 trees: all rows 0.7881, 137 s; 50,000: 0.7659, 52 s
+_ROWS = 50_000
+_RARE_ROWS = 5_000
 _CHUNK = 16_384  # rows predicted at a time; also what threads share out
 
 
@@ -40,16 +49,14 @@ class RandomForest(ModelConfig):
     max_features: Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] = Field(
         "sqrt", description="Columns looked at per split: sqrt, log2, or a share of all columns."
     )
-    max_samples: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="Share of the rows each tree is grown on; null resamples as many as there are.",
+    max_samples: (
+        Literal["auto"] | Annotated[int, Field(ge=100)] | Annotated[float, Field(gt=0, lt=1)] | None
+    ) = Field(
+        "auto",
+        description="Rows drawn for each tree, with replacement: at most so many, or a share of them; null: as "
+        "many as there are; auto: 50,000, or as many as hold 5,000 outside the most common class.",
     )
-    class_weight: Literal["none", "balanced"] = Field(
-        "none",
-        description="balanced: every class weighs the same in total. Probabilities then need calibration.",
-    )
+    class_weight: ClassWeight = "none"
     multi_output: bool = Field(
         False,
         description="Grow one forest for all targets together (all classes, or all numbers), on rows where "
@@ -82,16 +89,13 @@ class RandomForest(ModelConfig):
             empty = Batch(rows.X[:0], rows.y[:0])
             ready = [labelled(tasks[number], number, rows, empty) for number in group]
             labels = [fit_rows.y for fit_rows, _, _ in ready]
-            forest = self._forest(tasks[group[0]].type, seed, threads)
+            drawn = self._drawn(tasks[group[0]].type, labels)
+            forest = self._forest(tasks[group[0]].type, drawn, seed, threads)
             forest.fit(ready[0][0].X, np.column_stack(labels) if together else labels[0])
             forest._sample_weight = None  # scikit-learn keeps a weight per training row: not for a bundle
             forests.append(forest)
             seen += [present for _, _, present in ready]
-            lost = len(train.y) - len(rows.y)
-            told = f"one forest for {len(group)} targets" + (
-                f"; {lost:,} rows lack some label" if lost else ""
-            )
-            notes += [[told] if together else [] for _ in group]
+            notes += [_told(len(group), len(train.y), len(labels[0]), drawn)] * len(group)
             if progress:
                 progress(tasks[group[-1]].name, self.trees, self.trees)
         return ForestsFitted(tuple(tasks), len(columns), tuple(forests), seen, notes, self.trees, threads)
@@ -104,7 +108,32 @@ class RandomForest(ModelConfig):
         forests = tuple(load(folder / f"{number}.skops") for number in range(facts["forests"]))
         return ForestsFitted(tasks, facts["columns"], forests, facts["seen"], facts["notes"], facts["trees"])
 
-    def _forest(self, task_type: str, seed: int, threads: int) -> Any:
+    @property
+    def one_by_one(self) -> bool:
+        """Whether each target has a forest of its own, so that a fit of one target can be kept by itself."""
+        return not self.multi_output
+
+    def join(self, fits: Sequence[ForestsFitted]) -> ForestsFitted:
+        """Fits on the same columns as one: what `fit` gives for all their tasks at once."""
+        return replace(
+            fits[0],
+            tasks=tuple(task for fitted in fits for task in fitted.tasks),
+            forests=tuple(forest for fitted in fits for forest in fitted.forests),
+            seen=[seen for fitted in fits for seen in fitted.seen],
+            notes=[notes for fitted in fits for notes in fitted.notes],
+        )
+
+    def _drawn(self, task_type: str, labels: Sequence[np.ndarray]) -> int | float | None:
+        """`max_samples` in scikit-learn's words: None, a full resample, for rows that no cap cuts."""
+        rows, cap = len(labels[0]), self.max_samples
+        if cap == "auto":
+            cap = _ROWS
+            if task_type != "regression":
+                rare = min(rows - int(np.bincount(y).max()) for y in labels)
+                cap = max(cap, ceil(rows * _RARE_ROWS / rare))
+        return None if isinstance(cap, int) and cap >= rows else cap
+
+    def _forest(self, task_type: str, drawn: int | float | None, seed: int, threads: int) -> Any:
         from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
         options: dict[str, Any] = {
@@ -112,7 +141,7 @@ class RandomForest(ModelConfig):
             "max_depth": self.max_depth,
             "min_samples_leaf": self.min_samples_leaf,
             "max_features": self.max_features,
-            "max_samples": self.max_samples,
+            "max_samples": drawn,
             "random_state": seed,
             "n_jobs": threads,
         }
@@ -191,3 +220,14 @@ def _complete(train: Batch, group: list[int]) -> Batch:
     if not complete.any():
         raise DataError("no training row has a label for every target", fix="set `model.multi_output: false`")
     return train if complete.all() else Batch(train.X[complete], train.y[complete])
+
+
+def _told(targets: int, rows: int, used: int, drawn: int | float | None) -> list[str]:
+    """What a reader should know of one forest; used: the rows whose labels it was grown on."""
+    told = []
+    if targets > 1:
+        lost = f"; {rows - used:,} rows lack some label" if rows > used else ""
+        told.append(f"one forest for {targets} targets{lost}")
+    if isinstance(drawn, int):
+        told.append(f"each tree was grown on {drawn:,} rows drawn from {used:,}")
+    return told

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from toolkit.models.interface import Column, Progress, Task
 from toolkit.models.one_by_one import OneByOne, Rows
+from toolkit.models.weights import ClassWeight
 
 
 class HistGBM(OneByOne):
@@ -32,10 +33,7 @@ class HistGBM(OneByOne):
     early_stopping_rounds: int = Field(
         50, ge=1, le=10_000, description="Rounds without a better validation loss before stopping."
     )
-    class_weight: Literal["none", "balanced"] = Field(
-        "none",
-        description="balanced: every class weighs the same in total. Probabilities then need calibration.",
-    )
+    class_weight: ClassWeight = "none"
 
     def fit_one(
         self,

@@ -7,22 +7,32 @@ A model's configuration is the model: a frozen pydantic class with `fit` and `lo
     fitted.predict(X)                       # one array per task
 
 `fit` always takes a list of tasks, so a model that learns several targets at once and one that learns
-them one by one (`toolkit.models.one_by_one`) look the same from outside.
+them one by one (`toolkit.models.one_by_one`) look the same from outside. A model of the latter sort may
+say so, `one_by_one = True`, and `join` fits of one task each into one: the runner then keeps each of
+them by itself, and a target more is a fit more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from toolkit.errors import DataError
+from toolkit.errors import DataError, did_you_mean
+from toolkit.tuning.space import Search, ordered
 
-Progress = Callable[[str, int, int], None]  # target, rounds done, rounds in total
+
+class Progress(Protocol):
+    """What a model calls while it learns: after each round, or after each tree."""
+
+    def __call__(
+        self, target: str, done: int, total: int, running: tuple[str, float] | None = None, /
+    ) -> None:
+        """target; rounds done, and in total; running: `auc` or a loss on validation rows, and its value."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,29 @@ class ModelConfig(BaseModel):
     """Base of model configurations: unknown keys are refused, values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    search: dict[str, Search] = Field(
+        {}, exclude=True, description="settings that tuning may try, and between which ends"
+    )
+
+    @model_validator(mode="after")
+    def search_names_settings_that_it_takes(self) -> Self:
+        settings = [name for name in type(self).model_fields if name not in ("kind", "search")]
+        for name, space in self.search.items():
+            for key in (name, *space.when):
+                if key not in settings:
+                    raise ValueError(
+                        f"`search` names `{key}`, which is no setting; {did_you_mean(key, settings)}"
+                    )
+            for value in space.examples():
+                try:
+                    type(self).model_validate(self.model_dump() | {name: value})
+                except ValidationError as error:
+                    raise ValueError(
+                        f"`search.{name}` reaches {value!r}: {error.errors()[0]['msg']}"
+                    ) from None
+        ordered(self.search)
+        return self
 
 
 def require_columns(columns: Sequence[Column]) -> None:

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from toolkit.errors import BundleError
-from toolkit.models.interface import Column, Progress, Task, shares
-from toolkit.models.one_by_one import OneByOne, Rows, balanced_weights
+from toolkit.models.boosting import (
+    BoosterFitted,
+    EarlyStoppingMetric,
+    EarlyStoppingRounds,
+    library_parameters,
+    read_booster,
+    why_all_rounds,
+)
+from toolkit.models.explain import ExplainedOneByOne
+from toolkit.models.interface import Column, Progress, Task
+from toolkit.models.one_by_one import Rows
+from toolkit.models.weights import ClassWeight, row_weights
 
 
-class LightGBM(OneByOne):
+class LightGBM(ExplainedOneByOne):
     """Gradient-boosted trees by LightGBM: the usual first choice for tables. Keys are LightGBM's own."""
 
     kind: Literal["lightgbm"] = "lightgbm"
@@ -32,31 +41,21 @@ class LightGBM(OneByOne):
     lambda_l1: float = Field(0.0, ge=0, le=1e6, description="L1 penalty on leaf values.")
     lambda_l2: float = Field(0.0, ge=0, le=1e6, description="L2 penalty on leaf values.")
     max_bin: int = Field(255, ge=2, le=65_535, description="Most bins of a numeric column.")
-    early_stopping_rounds: int = Field(
-        100, ge=1, le=10_000, description="Rounds without a better validation metric before stopping."
-    )
-    early_stopping_metric: Literal["logloss", "auc"] = Field(
-        "logloss", description="What early stopping watches for classes; numbers always use squared error."
-    )
-    class_weight: Literal["none", "balanced"] = Field(
-        "none",
-        description="balanced: every class weighs the same in total. Probabilities then need calibration.",
-    )
+    early_stopping_rounds: EarlyStoppingRounds = 100
+    early_stopping_metric: EarlyStoppingMetric = "logloss"
+    class_weight: ClassWeight = "none"
 
     def parameters(self, task: Task, *, seed: int, threads: int) -> dict[str, Any]:
         """What is passed to `lightgbm.train`, in its own words."""
-        own = ("num_leaves", "learning_rate", "max_depth", "min_data_in_leaf", "feature_fraction")
-        more = ("bagging_fraction", "bagging_freq", "lambda_l1", "lambda_l2", "max_bin")
-        objective, metric = {
-            "binary": ("binary", {"logloss": "binary_logloss", "auc": "auc"}),
-            "multiclass": ("multiclass", {"logloss": "multi_logloss", "auc": "auc_mu"}),
-            "regression": ("regression", {"logloss": "l2", "auc": "l2"}),
+        objective, loss, auc = {
+            "binary": ("binary", "binary_logloss", "auc"),
+            "multiclass": ("multiclass", "multi_logloss", "auc_mu"),
+            "regression": ("regression", "l2", "l2"),
         }[task.type]
         return {
-            **{name: getattr(self, name) for name in own + more},
+            **library_parameters(self, task),
             "objective": objective,
-            "metric": metric[self.early_stopping_metric],
-            **({"num_class": len(task.classes)} if task.type == "multiclass" else {}),
+            "metric": auc if self.early_stopping_metric == "auc" else loss,
             "seed": seed,
             "num_threads": threads,
             # The same seed gives the same trees: no choice of layout by timing.
@@ -79,82 +78,76 @@ class LightGBM(OneByOne):
         import lightgbm
 
         parameters = self.parameters(task, seed=seed, threads=threads)
-        balanced = self.class_weight == "balanced" and task.type != "regression"
 
         def dataset(rows: Rows, reference: Any = None) -> Any:
             return lightgbm.Dataset(
                 rows.X,
                 rows.y,
-                weight=balanced_weights(train.y, rows.y) if balanced else None,
+                weight=row_weights(self.class_weight, task, train.y, rows.y),
                 reference=reference,
                 categorical_feature=[i for i, column in enumerate(columns) if column.kind == "categorical"],
                 params=parameters,
             )
 
-        told, reason = can_stop_early(task, valid, self.early_stopping_metric)
+        note = why_all_rounds(task, valid, self.early_stopping_metric)
         fit_rows = dataset(train)
         callbacks: list[Any] = []
-        if told:
+        if not note:
             callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
         if progress:
-            callbacks.append(lambda env: progress(task.name, env.iteration + 1, env.end_iteration))
+            callbacks.append(
+                lambda env: progress(task.name, env.iteration + 1, env.end_iteration, _running(env))
+            )
         booster = lightgbm.train(
             parameters,
             fit_rows,
             num_boost_round=self.num_iterations,
-            valid_sets=[dataset(valid, fit_rows)] if told else [],
+            valid_sets=[] if note else [dataset(valid, fit_rows)],
             callbacks=callbacks,
         )
-        rounds = (
-            booster.best_iteration if told and booster.best_iteration > 0 else booster.current_iteration()
-        )
-        note = f"stopped at {rounds} of {self.num_iterations} rounds" if told else reason
-        # What is kept is what is saved, so that a loaded model cannot differ from a fitted one.
-        text = booster.model_to_string(num_iteration=rounds)
-        return LightGBMFitted(_booster(text), text, rounds, [note])
+        rounds = booster.current_iteration()
+        if not note:
+            rounds = booster.best_iteration if booster.best_iteration > 0 else rounds
+            note = f"stopped at {rounds} of {self.num_iterations} rounds"
+        raw = booster.model_to_string(num_iteration=rounds).encode()
+        return LightGBMFitted(_booster(raw), raw, rounds, [note])
 
     def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> LightGBMFitted:
-        path = folder / "lightgbm.txt"
-        text = path.read_text(encoding="utf-8")
-        try:
-            return LightGBMFitted(_booster(text), text, iterations, notes)
-        except Exception as error:
-            raise BundleError(
-                f"`{path.name}` is not a LightGBM model", where=str(path), why=str(error)
-            ) from error
+        booster, raw = read_booster(folder / LightGBMFitted.file, _booster, "a LightGBM")
+        return LightGBMFitted(booster, raw, iterations, notes)
 
 
 @dataclass
-class LightGBMFitted:
-    """A booster and the text it was read from."""
+class LightGBMFitted(BoosterFitted):
+    """raw: LightGBM's text format in UTF-8."""
 
-    booster: Any
-    text: str
-    iterations: int | None
-    notes: list[str]
+    file: ClassVar[str] = "lightgbm.txt"
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        if not len(X):  # LightGBM refuses an empty input
-            return self.predict(np.zeros((1, self.booster.num_feature()), np.float32))[:0]
-        return np.asarray(self.booster.predict(X), np.float64)
+    @property
+    def columns(self) -> int:
+        return self.booster.num_feature()
 
-    def importance(self) -> np.ndarray:
-        return shares(self.booster.feature_importance("gain"))
+    def gain(self) -> np.ndarray:
+        return self.booster.feature_importance("gain")
 
-    def save(self, folder: Path) -> None:
-        (folder / "lightgbm.txt").write_text(self.text, encoding="utf-8")
+    def score(self, X: np.ndarray) -> np.ndarray:
+        return self.booster.predict(X)
+
+    def additive(self, X: np.ndarray) -> np.ndarray:
+        flat = self.booster.predict(X, pred_contrib=True)  # [rows, classes × (columns + 1)]
+        classes = self.booster.num_model_per_iteration()
+        return flat if classes == 1 else flat.reshape(len(X), classes, -1).swapaxes(1, 2)
 
 
-def _booster(text: str) -> Any:
+def _running(env: Any) -> tuple[str, float] | None:
+    """The validation metric of a round, if there is one."""
+    if not env.evaluation_result_list:
+        return None
+    _, name, value, *_ = env.evaluation_result_list[0]
+    return name, value
+
+
+def _booster(raw: bytes) -> Any:
     import lightgbm
 
-    return lightgbm.Booster(model_str=text)
-
-
-def can_stop_early(task: Task, valid: Rows, metric: str) -> tuple[bool, str]:
-    """Whether validation rows can tell when to stop, and if not, the note that says why."""
-    if not len(valid):
-        return False, "no validation rows: all rounds were used"
-    if task.type != "regression" and metric == "auc" and len(np.unique(valid.y)) < max(2, len(task.classes)):
-        return False, "validation rows lack a class, so AUC is undefined: all rounds were used"
-    return True, ""
+    return lightgbm.Booster(model_str=raw.decode())

@@ -12,9 +12,12 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.bundle.files import read_arrays, write_arrays
+from toolkit.errors import BundleError
 from toolkit.models.design import Design
+from toolkit.models.explain import Contributions, ExplainedOneByOne
 from toolkit.models.interface import Column, Progress, Task, shares
-from toolkit.models.one_by_one import OneByOne, Rows, balanced_weights
+from toolkit.models.one_by_one import Rows
+from toolkit.models.weights import ClassWeight, row_weights
 
 _NEWTON = 500  # coefficients up to which solving with the full Hessian is the faster and surer way
 _CHUNK = 65_536  # rows predicted at a time
@@ -22,7 +25,7 @@ _CHUNK = 65_536  # rows predicted at a time
 Strength = Annotated[float, Field(gt=0, le=1e8)]
 
 
-class Logistic(OneByOne):
+class Logistic(ExplainedOneByOne):
     """Logistic regression (ridge for a number), on standardised, imputed and one-hot columns."""
 
     kind: Literal["logistic"] = "logistic"
@@ -31,10 +34,7 @@ class Logistic(OneByOne):
         description="Inverse strength of the L2 penalty, as in scikit-learn (ridge: alpha = 1 / C). "
         "Of several, the one with the least loss on validation rows is kept.",
     )
-    class_weight: Literal["none", "balanced"] = Field(
-        "none",
-        description="balanced: every class weighs the same in total. Probabilities then need calibration.",
-    )
+    class_weight: ClassWeight = "none"
     max_iterations: int = Field(200, ge=1, le=100_000, description="Most steps of the solver.")
 
     def fit_one(
@@ -51,9 +51,7 @@ class Logistic(OneByOne):
         from threadpoolctl import threadpool_limits
 
         design = Design.fit(train.X, columns)
-        weight = None
-        if self.class_weight == "balanced" and task.type != "regression":
-            weight = balanced_weights(train.y, train.y)
+        weight = row_weights(self.class_weight, task, train.y)
         strengths = self.C if isinstance(self.C, tuple) else (self.C,)
         notes = []
         if len(strengths) > 1 and not len(valid):
@@ -89,13 +87,13 @@ class Logistic(OneByOne):
     ) -> LinearFitted:
         from sklearn.linear_model import LogisticRegression, Ridge
 
-        spread = design.spread(matrix)
+        center = design.center(matrix)
         narrow = matrix.shape[1] * max(len(task.classes), 1) <= _NEWTON
         if task.type == "regression":
             solver = "cholesky" if isinstance(matrix, np.ndarray) else "sparse_cg"
             ridge = Ridge(alpha=1 / strength, solver=solver, max_iter=self.max_iterations).fit(matrix, y)
             coef, intercept = ridge.coef_[None, :], np.atleast_1d(ridge.intercept_)
-            return LinearFitted(task.type, design, coef, intercept, spread, None, [])
+            return LinearFitted(task.type, design, coef, intercept, center, None, [])
         model = LogisticRegression(
             C=strength,
             solver="newton-cholesky" if narrow else "lbfgs",
@@ -107,24 +105,33 @@ class Logistic(OneByOne):
         notes = [f"the solver stopped after its {steps} steps without converging"]
         converged = steps < self.max_iterations
         return LinearFitted(
-            task.type, design, model.coef_, model.intercept_, spread, steps, [] if converged else notes
+            task.type, design, model.coef_, model.intercept_, center, steps, [] if converged else notes
         )
 
     def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> LinearFitted:
-        arrays = read_arrays(folder / "linear.safetensors")
-        own = {name: arrays.pop(name) for name in ("coef", "intercept", "spread")}
-        return LinearFitted(task.type, Design(**arrays), **own, iterations=iterations, notes=notes)
+        path = folder / "linear.safetensors"
+        arrays = read_arrays(path)
+        try:
+            own = {name: arrays.pop(name) for name in ("coef", "intercept", "center")}
+            return LinearFitted(task.type, Design(**arrays), **own, iterations=iterations, notes=notes)
+        except (KeyError, TypeError) as error:
+            raise BundleError(
+                f"`{path.name}` does not hold the arrays of a linear model of this version",
+                where=str(path),
+                why=str(error),
+                fix="install the toolkit version that wrote the bundle, or fit the model again",
+            ) from error
 
 
 @dataclass
 class LinearFitted:
-    """coef: [1 or classes, design columns]; intercept: [1 or classes]; spread: [design columns]."""
+    """coef: [1 or classes, design columns]; intercept: [1 or classes]; center: [design columns] training mean."""
 
     type: str
     design: Design
     coef: np.ndarray
     intercept: np.ndarray
-    spread: np.ndarray
+    center: np.ndarray
     iterations: int | None
     notes: list[str]
 
@@ -135,15 +142,12 @@ class LinearFitted:
     def predict(self, X: np.ndarray) -> np.ndarray:
         from scipy.special import expit, softmax
 
-        chunks = [X[start : start + _CHUNK] for start in range(0, len(X), _CHUNK)] or [X]
-        score = np.concatenate([self._products(chunk) + self.intercept for chunk in chunks])
+        score = np.concatenate([self._products(chunk) + self.intercept for chunk in _chunks(X)])
         if self.type == "regression":
             return score[:, 0]
         if self.type == "binary":
             return expit(score[:, 0])
-        if score.shape[1] == 1:  # two classes are one row of coefficients
-            score = np.column_stack([np.zeros(len(score)), score])
-        return softmax(score, axis=1)
+        return softmax(_every_class(score.T).T, axis=1)
 
     def _products(self, X: np.ndarray) -> np.ndarray:
         """[rows, 1 or classes]; a row's sum does not depend on the rows beside it, as it would with BLAS."""
@@ -152,14 +156,45 @@ class LinearFitted:
             return np.einsum("ij,kj->ik", matrix, self.coef)
         return matrix @ self.coef.T
 
+    def contributions(self, X: np.ndarray) -> Contributions:
+        """coef × (design − its training mean), summed over the design columns that a column became."""
+        from scipy.sparse import csr_array
+
+        coef, bias = self.coef, self.intercept + self.coef @ self.center
+        if self.type == "multiclass":
+            coef, bias = _every_class(coef), _every_class(bias)
+        classes, size = coef.shape
+        # [design columns, columns × classes]: a design column's coefficients, where the column's cells are.
+        cells = self.design.origin()[:, None] * classes + np.arange(classes)
+        entries = (coef.T.ravel(), cells.ravel(), np.arange(size + 1) * classes)
+        gather = csr_array(entries, shape=(size, self.design.width * classes))
+        added = np.concatenate([_dense(self.design.matrix(chunk) @ gather) for chunk in _chunks(X)])
+        values = (added - self.center @ gather).reshape(len(X), self.design.width, classes)
+        if self.type == "multiclass":
+            return Contributions(values, bias)
+        return Contributions(values[:, :, 0], bias[0])
+
     def importance(self) -> np.ndarray:
         """Each column's share of the sum of |coefficient| times the spread of what it multiplies."""
-        weight = np.abs(self.coef).sum(axis=0) * self.spread
+        weight = np.abs(self.coef).sum(axis=0) * self.design.spread(self.center)
         return shares(np.bincount(self.design.origin(), weight, minlength=self.design.width))
 
     def save(self, folder: Path) -> None:
-        own = {"coef": self.coef, "intercept": self.intercept, "spread": self.spread}
+        own = {"coef": self.coef, "intercept": self.intercept, "center": self.center}
         write_arrays(folder / "linear.safetensors", vars(self.design) | own)
+
+
+def _chunks(X: np.ndarray) -> list[np.ndarray]:
+    return [X[start : start + _CHUNK] for start in range(0, len(X), _CHUNK)] or [X]
+
+
+def _dense(matrix: Any) -> np.ndarray:
+    return matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
+
+
+def _every_class(score: np.ndarray) -> np.ndarray:
+    """[classes, …]: scikit-learn keeps one row for two classes, whose first class scores 0."""
+    return score if len(score) > 1 else np.concatenate([np.zeros_like(score), score])
 
 
 def _loss(task: Task, prediction: np.ndarray, y: np.ndarray) -> float:

@@ -90,8 +90,9 @@ class OneByOneFitted:
 
 
 class OneByOne(ModelConfig):
-    """Base of models that fit each target on its own."""
+    """Base of models that fit each target on its own, so that a fit of one target can be kept by itself."""
 
+    one_by_one: ClassVar[bool] = True
     needs_columns: ClassVar[bool] = True
 
     def fit_one(
@@ -140,6 +141,15 @@ class OneByOne(ModelConfig):
             parts.append(part)
             seen.append(present)
         return OneByOneFitted(tuple(tasks), tuple(seen), len(columns), tuple(parts))
+
+    def join(self, fits: Sequence[OneByOneFitted]) -> OneByOneFitted:
+        """Fits on the same columns as one: what `fit` gives for all their tasks at once, to the last bit."""
+        return OneByOneFitted(
+            tuple(task for fitted in fits for task in fitted.tasks),
+            tuple(seen for fitted in fits for seen in fitted.seen),
+            fits[0].columns,
+            tuple(part for fitted in fits for part in fitted.parts),
+        )
 
     def load(self, folder: Path) -> OneByOneFitted:
         facts: dict[str, Any] = read_json(folder / "tasks.json")

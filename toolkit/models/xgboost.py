@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from toolkit.errors import BundleError
-from toolkit.models.interface import Column, Progress, Task, shares
-from toolkit.models.lightgbm import can_stop_early
-from toolkit.models.one_by_one import OneByOne, Rows, balanced_weights
+from toolkit.models.boosting import (
+    BoosterFitted,
+    EarlyStoppingMetric,
+    EarlyStoppingRounds,
+    library_parameters,
+    read_booster,
+    why_all_rounds,
+)
+from toolkit.models.explain import ExplainedOneByOne
+from toolkit.models.interface import Column, Progress, Task
+from toolkit.models.one_by_one import Rows
+from toolkit.models.weights import ClassWeight, row_weights
 
 
-class XGBoost(OneByOne):
+class XGBoost(ExplainedOneByOne):
     """Gradient-boosted trees by XGBoost, grown level by level. Keys are XGBoost's own."""
 
     kind: Literal["xgboost"] = "xgboost"
@@ -30,32 +38,21 @@ class XGBoost(OneByOne):
     reg_alpha: float = Field(0.0, ge=0, le=1e6, description="L1 penalty on leaf values.")
     reg_lambda: float = Field(1.0, ge=0, le=1e6, description="L2 penalty on leaf values.")
     max_bin: int = Field(256, ge=2, le=65_535, description="Most bins of a numeric column.")
-    early_stopping_rounds: int = Field(
-        100, ge=1, le=10_000, description="Rounds without a better validation metric before stopping."
-    )
-    early_stopping_metric: Literal["logloss", "auc"] = Field(
-        "logloss", description="What early stopping watches for classes; numbers always use squared error."
-    )
-    class_weight: Literal["none", "balanced"] = Field(
-        "none",
-        description="balanced: every class weighs the same in total. Probabilities then need calibration.",
-    )
+    early_stopping_rounds: EarlyStoppingRounds = 100
+    early_stopping_metric: EarlyStoppingMetric = "logloss"
+    class_weight: ClassWeight = "none"
 
     def parameters(self, task: Task, *, seed: int, threads: int) -> dict[str, Any]:
         """What is passed to `xgboost.train`, in its own words."""
-        own = ("learning_rate", "max_depth", "min_child_weight", "gamma", "subsample")
-        more = ("colsample_bytree", "reg_alpha", "reg_lambda", "max_bin")
-        objective, loss = {
-            "binary": ("binary:logistic", "logloss"),
-            "multiclass": ("multi:softprob", "mlogloss"),
-            "regression": ("reg:squarederror", "rmse"),
+        objective, loss, auc = {
+            "binary": ("binary:logistic", "logloss", "auc"),
+            "multiclass": ("multi:softprob", "mlogloss", "auc"),
+            "regression": ("reg:squarederror", "rmse", "rmse"),
         }[task.type]
-        by_auc = self.early_stopping_metric == "auc" and task.type != "regression"
         return {
-            **{name: getattr(self, name) for name in own + more},
+            **library_parameters(self, task),
             "objective": objective,
-            "eval_metric": "auc" if by_auc else loss,
-            **({"num_class": len(task.classes)} if task.type == "multiclass" else {}),
+            "eval_metric": auc if self.early_stopping_metric == "auc" else loss,
             "tree_method": "hist",
             "seed": seed,
             "nthread": threads,
@@ -75,86 +72,82 @@ class XGBoost(OneByOne):
     ) -> XGBoostFitted:
         import xgboost
 
-        balanced = self.class_weight == "balanced" and task.type != "regression"
-        types = ["c" if column.kind == "categorical" else "q" for column in columns]
-
         def matrix(rows: Rows, reference: Any = None) -> Any:
             return xgboost.QuantileDMatrix(
                 rows.X,
                 rows.y,
-                weight=balanced_weights(train.y, rows.y) if balanced else None,
+                weight=row_weights(self.class_weight, task, train.y, rows.y),
                 ref=reference,
                 max_bin=self.max_bin,
-                feature_types=types,
+                feature_types=["c" if column.kind == "categorical" else "q" for column in columns],
                 enable_categorical=True,
                 nthread=threads,
             )
 
         class Report(xgboost.callback.TrainingCallback):
             def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
+                running = [(name, values[-1]) for name, values in evals_log.get("validation", {}).items()]
                 if progress:
-                    progress(task.name, epoch + 1, rounds)
+                    progress(task.name, epoch + 1, rounds, running[-1] if running else None)
                 return False
 
         rounds = self.num_boost_round
-        told, reason = can_stop_early(task, valid, self.early_stopping_metric)
+        note = why_all_rounds(task, valid, self.early_stopping_metric)
         fit_rows = matrix(train)
         booster = xgboost.train(
             self.parameters(task, seed=seed, threads=threads),
             fit_rows,
             num_boost_round=rounds,
-            evals=[(matrix(valid, fit_rows), "validation")] if told else [],
-            early_stopping_rounds=self.early_stopping_rounds if told else None,
+            evals=[] if note else [(matrix(valid, fit_rows), "validation")],
+            early_stopping_rounds=None if note else self.early_stopping_rounds,
             verbose_eval=False,
             callbacks=[Report()] if progress else [],
         )
-        used = booster.best_iteration + 1 if told else rounds
-        note = f"stopped at {used} of {rounds} rounds" if told else reason
-        # What is kept is what is saved, so that a loaded model cannot differ from a fitted one.
+        used = rounds if note else booster.best_iteration + 1
         raw = bytes(booster[:used].save_raw("ubj"))
-        return XGBoostFitted(_booster(raw), raw, types, used, [note], threads)
+        note = note or f"stopped at {used} of {rounds} rounds"
+        return XGBoostFitted(_booster(raw), raw, used, [note], threads)
 
     def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> XGBoostFitted:
-        path = folder / "xgboost.ubj"
-        raw = path.read_bytes()
-        try:
-            booster = _booster(raw)
-            return XGBoostFitted(booster, raw, booster.feature_types or [], iterations, notes)
-        except Exception as error:
-            raise BundleError(
-                f"`{path.name}` is not an XGBoost model", where=str(path), why=str(error)
-            ) from error
+        booster, raw = read_booster(folder / XGBoostFitted.file, _booster, "an XGBoost")
+        return XGBoostFitted(booster, raw, iterations, notes)
 
 
 @dataclass
-class XGBoostFitted:
-    """A booster and the bytes it was read from. types: "q" or "c" per column."""
+class XGBoostFitted(BoosterFitted):
+    """raw: XGBoost's format in UBJSON, which knows each column's type."""
 
-    booster: Any
-    raw: bytes
-    types: list[str]
-    iterations: int | None
-    notes: list[str]
     threads: int = 0  # used to predict (0: all); the result does not depend on it
+    file: ClassVar[str] = "xgboost.ubj"
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        import xgboost
+    @property
+    def columns(self) -> int:
+        return self.booster.num_features()
 
-        if not len(X):  # XGBoost forgets the number of classes of an empty input
-            return self.predict(np.zeros((1, len(self.types)), np.float32))[:0]
-        rows = xgboost.DMatrix(
-            X, feature_types=self.types, enable_categorical=True, nthread=self.threads or None
-        )
-        return self.booster.predict(rows).astype(np.float64)
-
-    def importance(self) -> np.ndarray:
-        gain = np.zeros(len(self.types))
+    def gain(self) -> np.ndarray:
+        gain = np.zeros(self.columns)
         for name, value in self.booster.get_score(importance_type="total_gain").items():
             gain[int(name.removeprefix("f"))] = value
-        return shares(gain)
+        return gain
 
-    def save(self, folder: Path) -> None:
-        (folder / "xgboost.ubj").write_bytes(self.raw)
+    def score(self, X: np.ndarray) -> np.ndarray:
+        return self.booster.predict(self._matrix(X))
+
+    def additive(self, X: np.ndarray) -> np.ndarray:
+        rows = self._matrix(X)
+        parts = np.moveaxis(self.booster.predict(rows, pred_contribs=True).astype(np.float64), -1, 1)
+        # XGBoost adds up in float32, parts and score each in its own order, and they differ in the sixth
+        # digit. The columns take the difference, each by its size; a bias is the same for every row.
+        gap = self.booster.predict(rows, output_margin=True) - parts.sum(axis=1)
+        size = np.abs(parts[:, :-1])
+        parts[:, :-1] += size * (gap / np.maximum(size.sum(axis=1), np.finfo(np.float32).tiny))[:, None]
+        return parts
+
+    def _matrix(self, X: np.ndarray) -> Any:
+        import xgboost
+
+        types = self.booster.feature_types
+        return xgboost.DMatrix(X, feature_types=types, enable_categorical=True, nthread=self.threads or None)
 
 
 def _booster(raw: bytes) -> Any:

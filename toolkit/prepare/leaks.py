@@ -23,7 +23,7 @@ def label_columns(targets: Sequence[CompiledTarget], tables: Tables) -> dict[Sou
     """
     found: dict[Source, str] = {}
     for target in targets:
-        for source in target.sources:
+        for source in target.read:
             table = tables[source[0]]
             alone = len(table.spec.keys) == 1 and table.spec.keys[0] in (
                 table.spec.entity,

@@ -106,7 +106,8 @@ class Matrix:
     """Rows, features and raw target values.
 
     entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
-    [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows].
+    [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
+    worth: target → what each row brings [rows], where that is declared.
     """
 
     entity: np.ndarray
@@ -115,6 +116,7 @@ class Matrix:
     columns: dict[str, Any]
     values: dict[str, np.ndarray] = field(default_factory=dict)
     eligible: dict[str, np.ndarray] = field(default_factory=dict)
+    worth: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -182,8 +184,7 @@ def _needs_no_cutoffs(
         f"feature set `{compiled.name}`": compiled.query.tables for compiled in sets
     }
     looks |= {
-        f"target `{name}`": {table for table, _ in target.sources | target.chosen_by}
-        - {tables.dataset.entity}
+        f"target `{name}`": {table for table, _ in target.read | target.chosen_by} - {tables.dataset.entity}
         for name, target in targets.items()
     }
     looks["the cohort"] = {condition.table for condition in declaration.cohort.having}
@@ -222,8 +223,11 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
             progress(f"target {name}", (len(compiled.sets) + number) / parts)
         begun = time.perf_counter()
         path = _result("targets", target.query, name, compiled, engine, cache)
-        matrix.values[name] = _values(pq.read_table(path), target, len(entity))
-        matrix.eligible[name] = _eligible(target, engine, len(entity))
+        matrix.values[name] = _values(pq.read_table(path), target.fill, len(entity))
+        matrix.eligible[name] = eligible(target.eligible, engine, len(entity))
+        if target.worth:
+            path = _result("targets", target.worth, name, compiled, engine, cache)
+            matrix.worth[name] = _values(pq.read_table(path), target.worth.fills["value"], len(entity))
         matrix.seconds[f"target {name}"] = time.perf_counter() - begun
     matrix.seconds["total"] = time.perf_counter() - started
     return matrix
@@ -294,22 +298,23 @@ def _scatter(table: pa.Table, features: Sequence[Feature], matrix: Matrix) -> No
         matrix.columns[feature.name] = full
 
 
-def _values(table: pa.Table, target: CompiledTarget, rows: int) -> np.ndarray:
+def _values(table: pa.Table, fill: float | None, rows: int) -> np.ndarray:
     at, column = table[ROW].to_numpy(), table["value"]
     if pa.types.is_string(column.type) or pa.types.is_null(column.type):
         texts = np.full(rows, None, object)
         texts[at] = column.to_numpy(zero_copy_only=False)
         return texts
-    values = np.full(rows, np.nan if target.fill is None else target.fill)
+    values = np.full(rows, np.nan if fill is None else fill)
     values[at] = column.cast(pa.float64()).to_numpy()
     return values
 
 
-def _eligible(target: CompiledTarget, engine: Engine, rows: int) -> np.ndarray:
-    if target.eligible is None:
+def eligible(query: exp.Select | None, engine: Engine, rows: int) -> np.ndarray:
+    """Which rows a target applies to [rows], from the query for them (`targets.applies_to`)."""
+    if query is None:
         return np.ones(rows, bool)
     mask = np.zeros(rows, bool)
-    mask[engine.arrow(target.eligible)[ROW].to_numpy()] = True
+    mask[engine.arrow(query)[ROW].to_numpy()] = True
     return mask
 
 
@@ -328,9 +333,10 @@ def load_tables(
 
 
 def fingerprint(compiled: Compiled) -> str:
-    """One digest of everything that the matrix is made from."""
-    queries = [part.query for part in compiled.sets] + [target.query for target in compiled.targets.values()]
+    """One digest of everything that the features are made from. Targets are none of it: labels speak for themselves."""
+    queries = [part.query for part in compiled.sets]
+    tables = set().union(*(query.tables for query in queries))
     return digest({
         "cohort": compiled.cohort_key, "queries": [stable_text(query) for query in queries],
-        "tables": compiled.tables.fingerprints(set(compiled.tables.loaded), set().union(*map(columns_of, queries))),
+        "tables": compiled.tables.fingerprints(tables, set().union(*map(columns_of, queries))),
     })  # fmt: skip

@@ -52,6 +52,12 @@ class CompiledTarget:
     chosen_by: frozenset[Source]  # columns that decide to which rows it applies
     partly_known: bool
     horizon: Span | None
+    worth: Query | None = None  # what rows bring, for the report; never a label, nor a feature
+
+    @property
+    def read(self) -> frozenset[Source]:
+        """Columns that may not become features: those behind the label, and behind what a row brings."""
+        return self.sources | (self.worth.sources["value"] if self.worth else frozenset())
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,7 @@ def compile_target(name: str, node: Target, tables: Tables, cohort: Frame, engin
     """A target's query over the cohort. Keeps the frames that it looks from."""
     where = f"target.{name}"
     horizon = horizon_of(node)
-    eligible = None
-    if node.among:
-        rows = exp.select(col(ROW, "f")).from_(sql.table(cohort.name, "f"))
-        eligible = filtered(rows, node.among, cohort, tables, f"{where}.among")
+    eligible = applies_to(name, node, tables, cohort)
     chosen_by = read_by(node.among, cohort, tables, f"{where}.among")
     if horizon is None:
         assert isinstance(node, ColumnTarget)
@@ -105,7 +108,16 @@ def compile_target(name: str, node: Target, tables: Tables, cohort: Frame, engin
         partly = _looks_back(node.of)
     sources = frozenset(source for part in query.sources.values() for source in part)
     fill = query.fills["value"]
-    return CompiledTarget(name, node, kind, query, fill, sources, eligible, chosen_by, partly, horizon)
+    worth = measure(node.worth, frame, tables, f"{where}.worth") if node.worth else None
+    return CompiledTarget(name, node, kind, query, fill, sources, eligible, chosen_by, partly, horizon, worth)
+
+
+def applies_to(name: str, node: Target, tables: Tables, cohort: Frame) -> exp.Select | None:
+    """The rows of the cohort that a target applies to (`@row`); None: all."""
+    if not node.among:
+        return None
+    rows = exp.select(col(ROW, "f")).from_(sql.table(cohort.name, "f"))
+    return filtered(rows, node.among, cohort, tables, f"target.{name}.among")
 
 
 def _looks_back(node: Measure) -> bool:

@@ -55,7 +55,7 @@ def future(
     proofs: list[Proof] = []
     moved: list[str] = []
     for number, cutoff in enumerate(picked):
-        progress(f"scrambling what lies after {cutoff:%Y-%m-%d}", number / len(picked))
+        progress(f"scrambling the future: after {cutoff:%Y-%m-%d}", number / len(picked))
         with tempfile.TemporaryDirectory(prefix="toolkit-check-") as folder:
             before = _state_at(declaration, tables, engine, cutoff, Path(folder) / "before")
             try:

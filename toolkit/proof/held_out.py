@@ -29,6 +29,7 @@ from toolkit.proof.scramble import scramble_rows, some_rows
 from toolkit.registry import models
 from toolkit.training import experiment
 from toolkit.training.split import TEST, TRAIN, VALIDATION, Assignment
+from toolkit.tuning.settings import Optuna
 
 # Fits are kept short: what is proved is who gets to see which rows, not how good a model is.
 QUICK = {
@@ -39,6 +40,7 @@ QUICK = {
     "early_stopping_rounds": 5,
 }
 LEARNING_RATE = 0.3
+TRIALS = 3
 
 
 def held_out(config: Config, prepared: Prepared, progress: Progress) -> list[Proof]:
@@ -73,7 +75,13 @@ def quick(config: Config) -> Config:
         small[name] = model.model_copy(update=update)
     evaluation = config.evaluation.model_copy(update={"bootstrap": 0, "segments": []})
     engine = config.engine.model_copy(update={"threads": 1})
-    return config.model_copy(update={"model": small, "evaluation": evaluation, "engine": engine})
+    tuning = config.tuning
+    if isinstance(tuning, Optuna):
+        few = {"trials": TRIALS, "minutes": None, "workers": 1, "storage": "sqlite"}
+        tuning = tuning.model_copy(update=few)
+    return config.model_copy(
+        update={"model": small, "evaluation": evaluation, "engine": engine, "tuning": tuning}
+    )
 
 
 def _sample(
@@ -110,7 +118,7 @@ def fitted_on_training(
     none = Batch(train.X[:0], train.y[:0])
     fitted = {
         name: models.get(model.kind).build(model).fit(tasks, encoder.columns, train, none, seed=config.seed, threads=1)
-        for name, model in experiment.with_baselines(config).items()
+        for name, model in experiment.with_baselines(config.model).items()
     }  # fmt: skip
     return _digests(states, encoder, fitted, train.X)
 
@@ -129,6 +137,8 @@ def fitted_at_all(
         at = f"{candidate.model} on {candidate.target}"
         found[f"calibration of {at}"] = digest(candidate.calibrator.to_dict())
         found[f"threshold of {at}"] = digest(candidate.threshold.to_dict() if candidate.threshold else None)
+    for name, found_out in outcome.studies.items():
+        found[f"tuning of {name}"] = digest([found_out.best, found_out.value])
     found["choice of models"] = digest([outcome.chosen(task.name).model for task in outcome.tasks])
     return found
 

@@ -83,7 +83,11 @@ class Cut:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whom to call and what to expect, from the test rows. `size` is the capacity, or the length of the list."""
+    """Whom to call and what to expect, from the test rows. `size` is the capacity, or the length of the list.
+
+    size, found, interval and at_random speak of the labelled rows of the newest list (latest test cutoff), of a
+    binary target; of another type they are 0. because: what decided the size, in words.
+    """
 
     size: int
     found: int
@@ -96,6 +100,9 @@ class Verdict:
     rule: str  # the rule in words
     better_than_rule: bool | None  # the interval of the margin excludes zero (None: no interval)
     better_than_chance: bool | None  # the interval of the metric excludes that of a naive model
+    because: str = ""
+    rows: int = 0  # labelled rows of the newest list, and positives among them
+    positives: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,11 +144,16 @@ class Reason:
     feature: str
     value: str
     contribution: float
+    text: str = ""  # the feature in words
 
 
 @dataclass(frozen=True)
 class Example:
-    """One entity of the test rows, explained."""
+    """One entity of the test rows, explained.
+
+    role: "best", "threshold" (the last one to be acted upon), "unexpected_no" (a high score, and it did not
+    happen; the prediction was too high), "unexpected_yes" (the reverse), "low" (three quarters down the list).
+    """
 
     entity: str
     cutoff: str
@@ -150,6 +162,7 @@ class Example:
     label: float | None
     rank: int
     reasons: list[Reason]
+    role: str = ""
 
 
 @dataclass(frozen=True)

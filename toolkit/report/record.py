@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,11 @@ def write_data(prepared: Prepared, folder: Path) -> None:
 
 
 def write_outcome(config: Config, prepared: Prepared, outcome: Outcome, folder: Path) -> None:
-    """What came out: audit, predictions, ranked lists."""
+    """What came out: audit, predictions, ranked lists, and what tuning tried."""
     write_json(folder / "audit.json", [finding.to_dict() for finding in outcome.findings])
     write_predictions(prepared.matrix, outcome, folder / "predictions.parquet")
+    if outcome.studies:
+        write_json(folder / "tuning.json", {name: asdict(found) for name, found in outcome.studies.items()})
     zone = config.cohort.timezone
     write_lists(config.evaluation.list_size, prepared.matrix, outcome, zone, folder / "lists")
 
@@ -76,7 +79,8 @@ def metrics_of(
             "models": {c.model: {"validation": c.validation, "test": c.test, "interval_95": c.intervals, "undefined": c.undefined,
                                  "over_rule": c.margin, "fit_seconds": c.seconds, "notes": c.notes,
                                  "threshold": c.threshold and c.threshold.to_dict(),
-                                 "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason}}
+                                 "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason, "before": c.uncalibrated},
+                                 "validation_basis": c.basis}
                        for c in outcome.of(task.name)},
             "groups": outcome.chosen(task.name).groups,
         }  # fmt: skip
@@ -92,5 +96,7 @@ def metrics_of(
     return {
         "recipe": config.name, "targets": targets, "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
         "test_label_reads": outcome.test_reads, "coherence_corrected_share": outcome.coherence, "unseen_levels": outcome.unseen, "of_no_use": outcome.idle,
+        "tuning": {name: {"metric": found.metric, "best": found.best, "value": found.value, "trials": len(found.trials)}
+                   for name, found in outcome.studies.items()},
         "backtest": backtest, "seconds": work.seconds | {"total": time.perf_counter() - begun}, "built": work.cache.built,
     }  # fmt: skip

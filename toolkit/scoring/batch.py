@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,29 +11,25 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlglot import exp
 
 from toolkit.bundling import Scorer
-from toolkit.config.measures import Condition
 from toolkit.config.schema import Engine as EngineConfig
 from toolkit.config.tables import Source
 from toolkit.config.time import to_utc
-from toolkit.data import sql
 from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
-from toolkit.data.sql import col
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError, DataError
 from toolkit.prepare import matrix as matrices
-from toolkit.prepare.cohort import COHORT, filtered, looking_back
+from toolkit.prepare.cohort import looking_back
 from toolkit.prepare.cutoffs import data_end, day_of
-from toolkit.prepare.frame import ROW, as_clock, clock_types
+from toolkit.prepare.frame import as_clock, clock_types
 from toolkit.prepare.matrix import Declaration, Matrix
-from toolkit.prepare.targets import horizon_of
+from toolkit.prepare.targets import applies_to, horizon_of
 from toolkit.report.lists import file_name
 from toolkit.report.predictions import days_of, score_columns, write_list
 from toolkit.report.rejected import write_rejected
-from toolkit.training.coherence import nested, project
+from toolkit.training.coherence import cohere
 from toolkit.training.threshold import decide_among
 
 
@@ -114,8 +110,8 @@ def score(
     """Score every entity of the cohort at one cutoff. Raises by name where the input does not fit."""
     declared = scorer.declaration
     needed = Declaration(declared.dataset, declared.cohort, {}, declared.features)
-    among = {name: node.among for name, node in declared.target.items() if node.among}
-    names = set(needed.tables()) | {condition.table for nodes in among.values() for condition in nodes}
+    names = set(needed.tables())
+    names |= {condition.table for node in declared.target.values() for condition in node.among}
     optional: dict[str, set[str]] = {}
     for table, column in scorer.labels:
         optional.setdefault(table, set()).add(column)
@@ -126,9 +122,10 @@ def score(
         cutoffs = moments_of(cutoff, tables, declared)
         compiled = matrices.compile_all(needed, tables, engine, cache, cutoffs, labelled=False)
         matrix = matrices.build(compiled, engine, cache, progress)
+        frame = looking_back(declared.cohort)
         eligible = {
-            head.name: _eligible(among.get(head.name, ()), declared, tables, engine, len(matrix))
-            for head in scorer.heads
+            name: matrices.eligible(applies_to(name, node, tables, frame), engine, len(matrix))
+            for name, node in declared.target.items()
         }
     finally:
         engine.close()
@@ -141,19 +138,6 @@ def score(
         )
     encoded = scorer.encoder.transform(matrix.columns)
     return predict(scorer, matrix, tables, encoded.X, encoded.unseen, eligible, cutoffs)
-
-
-def _eligible(
-    among: Sequence[Condition], declared: Declaration, tables: Tables, engine: Engine, rows: int
-) -> np.ndarray:
-    """Rows that a target applies to [rows]."""
-    if not among:
-        return np.ones(rows, bool)
-    everyone = exp.select(col(ROW, "f")).from_(sql.table(COHORT, "f"))
-    chosen = filtered(everyone, among, looking_back(declared.cohort), tables, "among")
-    mask = np.zeros(rows, bool)
-    mask[engine.arrow(chosen)[ROW].to_numpy()] = True
-    return mask
 
 
 def predict(
@@ -184,10 +168,8 @@ def predict(
         else:
             decision[head.name] = np.zeros(len(X), bool)
     for chain in scorer.coherent:
-        after = project(np.column_stack([probability[name] for name in chain]))
-        acted = nested(np.column_stack([decision[name] for name in chain]))
-        for index, name in enumerate(chain):
-            probability[name], decision[name] = after[:, index], acted[:, index] & eligible[name]
+        in_order, acted, _ = cohere(chain, probability, decision, eligible)
+        probability, decision = probability | in_order, decision | acted
     for head in scorer.heads:
         columns |= score_columns(
             head.name, head.type, head.classes, raw[head.name], probability[head.name], decision[head.name]

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.errors import ConfigError
+from toolkit.evaluation.metrics import tally
 
 Floats = NDArray[np.float64]
 
@@ -126,10 +127,7 @@ def _binary(method: str, y: Floats, score: Floats, log_odds: bool) -> Calibrator
         return Calibrator("platt", f"{counts}: a constant rate", slope=0.0, intercept=_logit(rate))
     enough = min(positives, negatives) >= ISOTONIC_LEAST
     if method == "isotonic" or (method == "auto" and enough):
-        from sklearn.isotonic import IsotonicRegression
-
-        fitted = IsotonicRegression(y_min=low, y_max=high, out_of_bounds="clip").fit(score, y)
-        points_x, points_p = fitted.X_thresholds_.tolist(), fitted.y_thresholds_.tolist()
+        points_x, points_p = _isotonic(y, score, low, high)
         reason = f"isotonic: {counts}"
         return Calibrator("isotonic", reason, points_x=tuple(points_x), points_p=tuple(points_p))
     slope, intercept = _platt(y, _log_odds(score) if log_odds else score, low, high)
@@ -137,27 +135,47 @@ def _binary(method: str, y: Floats, score: Floats, log_odds: bool) -> Calibrator
     return Calibrator("platt", reason, log_odds=log_odds, slope=slope, intercept=intercept)
 
 
+def _isotonic(y: Floats, score: Floats, low: float, high: float) -> tuple[list[float], list[float]]:
+    """Ends of the steps, as scores and rates: the least-squares non-decreasing rate, kept in [low, high]."""
+    from scipy.optimize import isotonic_regression
+
+    scores, rows, positives = (column[::-1] for column in tally(y, score))
+    rate = np.clip(isotonic_regression(positives / rows, weights=rows).x, low, high)
+    end = np.ones(len(rate), bool)
+    end[1:-1] = (rate[1:-1] != rate[:-2]) | (rate[1:-1] != rate[2:])
+    return scores[end].tolist(), rate[end].tolist()
+
+
 def _platt(y: Floats, x: Floats, low: float, high: float) -> tuple[float, float]:
-    """Slope ≥ 0 and intercept with the least cross-entropy against Platt's targets."""
+    """Slope ≥ 0 and intercept with the least cross-entropy against Platt's targets.
+
+    By Newton's method, as Lin, Lin & Weng (2007), kept in a trust region where they halve the step.
+    """
     from scipy.optimize import minimize
 
     centre, spread = float(x.mean()), float(x.std())
     z = (x - centre) / spread if spread > 0 else np.zeros_like(x)
     target = np.where(y == 1, high, low)
+    pull = np.array([np.mean(target * z), np.mean(target)])
+    flat = np.array([0.0, _logit(float(pull[1]))])  # the best without a slope
 
     def loss(parameters: Floats) -> tuple[float, Floats]:
-        logit = parameters[0] * z + parameters[1]
-        residual = _sigmoid(logit) - target
-        value = np.mean(np.logaddexp(0, logit) - target * logit)
-        return float(value), np.array([np.mean(residual * z), np.mean(residual)])
+        negative = _sigmoid(-(parameters[0] * z + parameters[1]))
+        value = -np.mean(np.log(np.maximum(negative, 1e-300))) - pull @ parameters
+        return float(value), np.array([np.mean((1 - negative) * z), np.mean(1 - negative)]) - pull
 
-    start = np.array([0.0, _logit(float(target.mean()))])
-    # With the slope held at 0 or above the calibrator stays monotone even for a model worse than chance.
-    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
-    found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)], options=options
-    )
-    slope = float(found.x[0]) / spread if spread > 0 else 0.0
+    def curvature(parameters: Floats) -> Floats:
+        p = _sigmoid(parameters[0] * z + parameters[1])
+        weight = p * (1 - p)
+        mixed = np.mean(weight * z)
+        return np.array([[np.mean(weight * z**2), mixed], [mixed, np.mean(weight)]])
+
+    # The loss is convex: where it falls towards a negative slope, the best slope of 0 or above is 0.
+    # Held there the calibrator stays monotone even for a model worse than chance.
+    if spread == 0 or loss(flat)[1][0] >= 0:
+        return 0.0, float(flat[1])
+    found = minimize(loss, flat, jac=True, hess=curvature, method="trust-exact", options={"gtol": 1e-9})
+    slope = float(found.x[0]) / spread
     return slope, float(found.x[1]) - slope * centre
 
 
@@ -168,11 +186,12 @@ def _temperature(y: NDArray[np.intp], score: Floats, log_odds: bool) -> Calibrat
     if len(y) == 0:
         return Calibrator("temperature", "no validation rows: temperature 1", log_odds=log_odds)
 
+    below_peak = x - x.max(axis=1, keepdims=True)  # softmax does not change, and exp cannot overflow
+    true = float(below_peak[np.arange(len(y)), y].mean())
+
     def loss(log_slope: float) -> float:
-        logit = np.exp(log_slope) * x
-        peak = logit.max(axis=1)
-        normaliser = peak + np.log(np.exp(logit - peak[:, None]).sum(axis=1))
-        return float(np.mean(normaliser - logit[np.arange(len(y)), y]))
+        slope = np.exp(log_slope)
+        return float(np.log(np.exp(slope * below_peak).sum(axis=1)).mean() - slope * true)
 
     # Convex in the slope, hence with one minimum in its log; the bounds are temperatures 20 and 1/20.
     found = minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded")

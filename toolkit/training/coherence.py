@@ -6,10 +6,33 @@ nearest non-decreasing ones.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+
+
+def cohere(
+    chain: Sequence[str],
+    probability: Mapping[str, Floats],
+    decision: Mapping[str, NDArray],
+    eligible: Mapping[str, NDArray[np.bool_]],
+) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]], float]:
+    """A chain of targets, narrowest first, whose probabilities are in order and whose decisions are nested.
+
+    probability, decision, eligible: target → [rows]; nobody is acted on for a target that does not apply
+    to them. Returns probabilities and decisions of the chain, and the share of rows that were out of order.
+    """
+    before = np.column_stack([probability[name] for name in chain])
+    after = project(before)
+    acted = nested(np.column_stack([decision[name] for name in chain]))
+    return (
+        {name: after[:, index] for index, name in enumerate(chain)},
+        {name: acted[:, index] & eligible[name] for index, name in enumerate(chain)},
+        corrected_share(before, after),
+    )
 
 
 def project(probabilities: ArrayLike) -> Floats:

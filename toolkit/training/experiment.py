@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import hashlib
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from toolkit.config.schema import Config
-from toolkit.data.cache import Cache, code_digest
-from toolkit.errors import DataError
+from toolkit.config.schema import Config, RollingSplit
+from toolkit.data.cache import Cache, digest
+from toolkit.errors import ConfigError, DataError
 from toolkit.evaluation.door import TestDoor
-from toolkit.models import store
 from toolkit.models.encode import Encoder
-from toolkit.models.interface import Batch, Column, Fitted, Task
+from toolkit.models.interface import Batch, Column, Task
 from toolkit.prepare import audit as audits
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepare.targets import LabelState, labels
-from toolkit.registry import models
-from toolkit.training.judge import choose_models, judge_test, judge_validation, lists_of, make_coherent, units
+from toolkit.training.crossfit import deal
+from toolkit.training.fitting import (
+    BASELINES,
+    Material,
+    Progress,
+    fit,
+    library_versions,
+    threads,
+    with_baselines,
+)
+from toolkit.training.judge import (
+    Held,
+    choose_models,
+    judge_test,
+    judge_validation,
+    lists_of,
+    make_coherent,
+    units,
+)
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
-from toolkit.training.split import TEST, TRAIN, VALIDATION, Assignment
+from toolkit.training.split import TEST, TRAIN, UNUSED, VALIDATION, Assignment, assign
+from toolkit.tuning.objective import Fold
+from toolkit.tuning.settings import OnValidation, Optuna
+from toolkit.tuning.tune import tune
 
 __all__ = [
+    "BASELINES",
     "HEADLINE",
     "Candidate",
     "Outcome",
@@ -35,10 +53,8 @@ __all__ = [
     "label_all",
     "library_versions",
     "run_split",
+    "with_baselines",
 ]
-
-BASELINES = ("prior", "rule")
-Progress = Callable[[str, float], None]
 
 
 def run_split(
@@ -53,7 +69,7 @@ def run_split(
 ) -> Outcome:
     """Fit everything on one split. Test labels are read once, at the end.
 
-    fingerprint: digest of what the matrix is made from; audited: look for leaks as well.
+    fingerprint: digest of what the features are made from; audited: look for leaks as well.
     """
     train_rows, valid_rows, test_rows = (
         np.flatnonzero(assignment.rows(part)) for part in (TRAIN, VALIDATION, TEST)
@@ -72,28 +88,27 @@ def run_split(
         assignment, tasks, states, encoder, rows, n, readable(config, tasks, y[rows]), {}, unseen
     )
     outcome.idle = idle_columns(train.X, encoder.columns)
-    eligible = {task.name: matrix.eligible[task.name][rows] for task in tasks}
     if audited:
         progress("leak audit", 0.0)
         outcome.findings = look_for_leaks(
             config, compiled, matrix, outcome, train, valid, X_eval[n:], train_rows
         )
 
-    configs = with_baselines(config)
-    data = {
-        "matrix": fingerprint,
-        "encoder": encoder.to_dict(),
-        "labels": _content(y, train_rows, valid_rows),
-    }
-    lists = lists_of(matrix, rows)
-    for number, (name, model) in enumerate(configs.items()):
-        progress(f"fitting {name}", number / len(configs))
-        outcome.fitted[name], seconds = fit(
-            name, model, tasks, encoder.columns, train, valid, config, cache, data, progress
-        )
-        judge_validation(config, outcome, name, outcome.fitted[name], X_eval, lists, eligible)
-        for candidate in outcome.candidates[-len(tasks) :]:
-            candidate.seconds = seconds
+    parts = [hashlib.sha256(part.data).hexdigest() for part in (train_rows, valid_rows)]
+    origin = digest([fingerprint, encoder.to_dict(), parts])
+    material = Material(tasks, encoder.columns, train, valid, origin)
+    eligible = {task.name: matrix.eligible[task.name][rows] for task in tasks}
+    held = Held(X_eval, lists_of(matrix, rows), eligible, deal(matrix.entity[valid_rows], config.seed))
+    folds = partial(tuning_folds, config, compiled, matrix, assignment, material)
+    declared, outcome.studies = tune(
+        config, tasks, encoder.columns, folds, material.key(), threads(config), cache, progress
+    )
+    outcome.models = with_baselines(declared)
+    for number, (name, model) in enumerate(outcome.models.items()):
+        progress(f"fitting {name}", number / len(outcome.models))
+        outcome.fitted[name], seconds = fit(name, model, material, config, cache, progress)
+        progress(f"judging on validation rows: {name}", number / len(outcome.models))
+        judge_validation(config, outcome, name, seconds, held)
     choose_models(config, outcome)
     make_coherent(config, outcome, eligible)
 
@@ -103,8 +118,46 @@ def run_split(
     y = readable(config, tasks, y)
     outcome.y[n:] = y[test_rows]
     outcome.base_rates = base_rates(tasks, y, assignment)
-    judge_test(config, outcome, matrix)
+    judge_test(config, outcome, matrix, progress)
     return outcome
+
+
+def tuning_folds(
+    config: Config, compiled: Compiled, matrix: Matrix, assignment: Assignment, material: Material
+) -> list[Fold]:
+    """What trials are fitted on and judged by. No test row is in it.
+
+    On validation rows: those of the split, which also stop a fit early. Rolling origin: the split's rows
+    for training and validation are split anew, by cutoff; labels and encoder are fitted in each fold.
+    """
+    objective = config.tuning.objective if isinstance(config.tuning, Optuna) else OnValidation()
+    if isinstance(objective, OnValidation):
+        return [Fold(material.train, material.valid, material.valid)]
+    rows = np.flatnonzero(assignment.rows(TRAIN) | assignment.rows(VALIDATION))
+    spans = [target.horizon for target in compiled.targets.values() if target.horizon]
+    split = RollingSplit(kind="rolling", folds=objective.folds)
+    try:
+        inner = assign(
+            split, matrix.entity[rows], matrix.cutoff[rows], spans, config.seed, zone=config.cohort.timezone
+        )
+    except (ConfigError, DataError) as error:
+        raise ConfigError(
+            f"the rows before the test cannot be split into {objective.folds} rolling folds",
+            where="tuning.objective",
+            why=str(error).splitlines()[0],
+            fix="fewer folds, more cutoffs, or objective: {kind: validation}",
+        ) from None
+    found = []
+    for fold in inner:
+        part = np.full(len(matrix), UNUSED, np.int8)
+        part[rows] = fold.part
+        whole = Assignment(fold.name, part)
+        tasks, y, _ = label_all(compiled, matrix, whole.rows(TRAIN))
+        check_labels(tasks, y, whole)
+        places = [np.flatnonzero(whole.rows(which)) for which in (TRAIN, VALIDATION, TEST)]
+        encoder = fit_encoder(matrix, places[0])
+        found.append(Fold(*(Batch(encoded(encoder, matrix, place)[0], y[place]) for place in places)))
+    return found
 
 
 # --- labels -----------------------------------------------------------------------------------------
@@ -215,89 +268,3 @@ def look_for_leaks(
     return audits.audit(
         config.audit, parts, compiled.features, outcome.encoder.columns, outcome.tasks, lineage
     )
-
-
-# --- models -----------------------------------------------------------------------------------------
-
-
-def with_baselines(config: Config) -> dict[str, Any]:
-    """The configurations of all models to fit: naive baseline, best single rule, and those declared."""
-    return {name: models.get(name).config(kind=name) for name in BASELINES} | config.model
-
-
-def fit(
-    name: str,
-    model: Any,
-    tasks: Sequence[Task],
-    columns: Sequence[Column],
-    train: Batch,
-    valid: Batch,
-    config: Config,
-    cache: Cache,
-    data: Mapping[str, Any],
-    progress: Progress,
-) -> tuple[Fitted, float]:
-    """Fit one model on all tasks, or find it among the fits that an interrupted or earlier run left.
-
-    data: digests of what it is fitted on. Returns the fitted model and the seconds that it took.
-    """
-
-    def tell(target: str, done: int, total: int) -> None:
-        progress(f"fitting {name}: {target} {done}/{total}", done / max(total, 1))
-
-    def compute() -> tuple[Fitted, float]:
-        begun = time.perf_counter()
-        found = models.get(model.kind).build(model).fit(
-            tasks, columns, train, valid, seed=config.seed, threads=threads(config), progress=tell
-        )  # fmt: skip
-        return found, time.perf_counter() - begun
-
-    if name in BASELINES:
-        return compute()
-    material = dict(data) | {
-        "model": model.model_dump(mode="json"), "tasks": [(task.name, task.type, task.classes) for task in tasks],
-        "seed": config.seed, "threads": threads(config), "code": code_digest("models", "training"), "component": models.get(model.kind).digest, "versions": library_versions(),
-    }  # fmt: skip
-    kept: list[tuple[Fitted, float]] = []
-
-    def build(folder: Path) -> None:
-        fitted, seconds = compute()
-        store.save(folder / "model", model, fitted)
-        (folder / "fit.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
-        kept.append((fitted, seconds))
-
-    folder = cache.entry("fits", material, build, name)
-    if kept:
-        return kept[0]
-    seconds = json.loads((folder / "fit.json").read_text(encoding="utf-8"))["seconds"]
-    return store.load(folder / "model"), float(seconds)
-
-
-def _content(y: np.ndarray, train_rows: np.ndarray, valid_rows: np.ndarray) -> str:
-    """A digest of which rows a model is fitted on and of their labels: how they came about is not asked."""
-    import hashlib
-
-    found = hashlib.sha256()
-    for part in (train_rows, valid_rows, y[train_rows], y[valid_rows]):
-        found.update(np.ascontiguousarray(part).data)
-    return found.hexdigest()
-
-
-def threads(config: Config) -> int:
-    return config.engine.threads or os.cpu_count() or 1
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide what comes out."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    def of(*names: str) -> str:
-        for name in names:
-            try:
-                return version(name)
-            except PackageNotFoundError:
-                continue
-        return "?"
-
-    libraries = ("numpy", "scikit-learn", "lightgbm", "xgboost", "duckdb", "pandas")
-    return {name: of(name, f"{name}-cpu") for name in libraries}

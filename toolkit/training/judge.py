@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,30 @@ import pandas as pd
 from toolkit.config.schema import Config
 from toolkit.evaluation import metrics
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, interval
-from toolkit.models.interface import Fitted, Task
+from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
-from toolkit.training.calibration import fit_calibrator
-from toolkit.training.coherence import corrected_share, nested, project
+from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
+from toolkit.training.coherence import cohere
+from toolkit.training.crossfit import FOLDS, held_out, obstacle
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
-from toolkit.training.threshold import Threshold, choose, decide_among
+from toolkit.training.threshold import Threshold, choose, decide, decide_among
 
+Progress = Callable[[str, float], None]
 MOST_GROUPS = 200
-LOWER_IS_BETTER = {"log_loss", "rmse", "mae", "brier"}
+
+
+@dataclass(frozen=True)
+class Held:
+    """The rows that models are judged on: validation rows, then test rows.
+
+    X: float32 [rows, columns]; lists: the list that each row belongs to [rows]; eligible: target → the
+    rows that it applies to [rows]; fold: of the cross-fitting, [validation rows].
+    """
+
+    X: np.ndarray
+    lists: np.ndarray
+    eligible: Mapping[str, np.ndarray]
+    fold: np.ndarray
 
 
 def sizes(config: Config) -> list[int | float]:
@@ -44,51 +61,76 @@ def lists_of(matrix: Matrix, rows: np.ndarray) -> np.ndarray:
 # --- on validation rows -----------------------------------------------------------------------------
 
 
-def judge_validation(
-    config: Config, outcome: Outcome, name: str, fitted: Fitted, X_eval: np.ndarray, lists: np.ndarray,
-    eligible: Mapping[str, np.ndarray],
-) -> None:  # fmt: skip
-    """Add a model's candidates: calibrated and cut on validation rows, applied to all of X_eval.
+def judge_validation(config: Config, outcome: Outcome, name: str, seconds: float, held: Held) -> None:
+    """Add a fitted model's candidates: calibrated and cut on validation rows, applied to all of `held`.
 
-    X_eval: validation then test rows [rows, columns]; lists: the list each of them belongs to [rows];
-    eligible: target → the rows that it applies to [rows].
+    What calibrator and threshold do for the validation rows themselves is cross-fitted, so that all
+    validation figures are of rows that they have not seen.
     """
-    n = outcome.n_valid
-    for index, (task, raw) in enumerate(zip(outcome.tasks, fitted.predict(X_eval), strict=True)):
+    fitted, n = outcome.fitted[name], outcome.n_valid
+    for index, (task, raw) in enumerate(zip(outcome.tasks, fitted.predict(held.X), strict=True)):
+        raw = units(config, task.name)(raw)
         y = outcome.y[:n, index]
         has = ~np.isnan(y)
-        raw = units(config, task.name)(raw)
-        calibrator = fit_calibrator(
-            config.calibration, task.type, y[has], raw[:n][has], score_is_probability=task.type != "regression"
+        calibrator, threshold, scores, basis = _calibrate_and_cut(config, task, raw, y, held)
+        candidate = Candidate(
+            name, task.name, seconds, list(fitted.notes[index]), calibrator, threshold,
+            _figures(config, task, y, scores, slice(0, n), has), basis,
         )  # fmt: skip
-        probability = calibrator.apply(raw)
-        threshold: Threshold | None = None
-        if task.type == "binary":
-            wanted = config.target[task.name].threshold or config.threshold
-            threshold = choose(wanted, y[has], raw[:n][has], lists[:n][has])
-            # part by part: a capacity is filled in each list of each part
-            able = eligible[task.name]
-            decision = np.concatenate(
-                [
-                    decide_among(threshold, raw[part], lists[part], able[part])
-                    for part in (slice(0, n), slice(n, None))
-                ]
-            )
-        else:
-            decision = probability.argmax(axis=1) if task.type == "multiclass" else np.zeros(len(raw), bool)
-        scores = Scores(raw, probability, decision)
-        figures = _figures(config, task, y, scores, slice(0, n), has)
-        outcome.candidates.append(
-            Candidate(name, task.name, 0.0, list(fitted.notes[index]), calibrator, threshold, figures)
-        )
+        if task.type != "regression":
+            before = metrics.calibration_metrics(task.type, y[has], raw[:n][has])
+            candidate.uncalibrated["validation"] = before
+        outcome.candidates.append(candidate)
         outcome.scores[(name, task.name)] = scores
+
+
+def _calibrate_and_cut(
+    config: Config, task: Task, raw: np.ndarray, y: np.ndarray, held: Held
+) -> tuple[Calibrator, Threshold | None, Scores, str]:
+    """Calibrator and threshold fitted on the validation rows that have a label, what they make of all rows,
+    and how the validation rows' part of that came about.
+
+    raw: score [rows] or [rows, classes]; y: labels [validation rows], NaN where there is none.
+    """
+    rows = np.flatnonzero(~np.isnan(y))
+    y, score, fold = y[rows], raw[rows], held.fold[rows]
+    is_probability = task.type != "regression"  # what models promise of their scores
+    calibrator = fit_calibrator(config.calibration, task.type, y, score, is_probability)
+    probability = calibrator.apply(raw)
+    if task.type == "regression":
+        return calibrator, None, Scores(raw, probability, np.zeros(len(raw), bool)), "nothing is fitted on it"
+    reason = obstacle(fold, y, classes=task.type == "binary")
+    basis = f"in-sample: {reason}" if reason else f"cross-fitted on {FOLDS} folds of entities"
+    if calibrator.method != "identity" and not reason:
+        same = config.calibration  # but not `auto` anew, whose choice depends on the number of rows
+        if calibrator.method != "temperature":
+            same = Calibration(method=calibrator.method)
+        probability[rows] = held_out(
+            lambda y, score: fit_calibrator(same, task.type, y, score, is_probability).apply, y, score, fold
+        )
+    if task.type == "multiclass":
+        return calibrator, None, Scores(raw, probability, probability.argmax(axis=1)), basis
+
+    wanted = config.target[task.name].threshold or config.threshold
+    threshold = choose(wanted, y, score, held.lists[rows])
+    # part by part: a capacity is filled in each list of each part
+    able, n = held.eligible[task.name], len(held.fold)
+    decision = np.concatenate(
+        [
+            decide_among(threshold, raw[part], held.lists[part], able[part])
+            for part in (slice(0, n), slice(n, None))
+        ]
+    )
+    if not threshold.by_rank and not reason:
+        decision[rows] = held_out(lambda y, score: partial(decide, choose(wanted, y, score)), y, score, fold)
+    return calibrator, threshold, Scores(raw, probability, decision), basis
 
 
 def choose_models(config: Config, outcome: Outcome) -> None:
     """Mark, per target, the declared model that validation prefers; baselines are not chosen."""
     for task in outcome.tasks:
         metric = config.evaluation.select_by if task.type == "binary" else HEADLINE[task.type]
-        sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+        sign = -1.0 if metric in metrics.LOWER_IS_BETTER else 1.0
         able = [candidate for candidate in outcome.of(task.name) if candidate.model in config.model]
         best = max(able, key=lambda c: np.nan_to_num(sign * c.validation.get(metric, np.nan), nan=-np.inf))
         best.chosen = True
@@ -97,20 +139,19 @@ def choose_models(config: Config, outcome: Outcome) -> None:
 def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.ndarray]) -> None:
     """Project the chosen models' probabilities of nested targets on the declared order; nest their decisions."""
     for chain in config.coherent:
-        chosen = [outcome.scores[(outcome.chosen(target).model, target)] for target in chain]
-        before = np.column_stack([scores.probability for scores in chosen])
-        after = project(before)
-        decisions = nested(np.column_stack([scores.decision for scores in chosen]))
-        outcome.coherence[" <= ".join(chain)] = corrected_share(before, after)
-        for index, scores in enumerate(chosen):
-            scores.probability = after[:, index]
-            scores.decision = decisions[:, index] & eligible[chain[index]]
+        chosen = {target: outcome.scores[(outcome.chosen(target).model, target)] for target in chain}
+        probability = {target: scores.probability for target, scores in chosen.items()}
+        decision = {target: scores.decision for target, scores in chosen.items()}
+        probability, decision, share = cohere(chain, probability, decision, eligible)
+        outcome.coherence[" <= ".join(chain)] = share
+        for target, scores in chosen.items():
+            scores.probability, scores.decision = probability[target], decision[target]
 
 
 # --- on test rows -----------------------------------------------------------------------------------
 
 
-def judge_test(config: Config, outcome: Outcome, matrix: Matrix) -> None:
+def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progress) -> None:
     """Metrics on the test rows with intervals by entity bootstrap; margins over the rule; groups."""
     test = slice(outcome.n_valid, None)
     rows = outcome.rows[test]
@@ -124,8 +165,13 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix) -> None:
         has = ~np.isnan(y)
         draws: dict[str, Draws] = {}
         for candidate in outcome.of(task.name):
+            share = index / len(outcome.tasks)
+            progress(f"evaluating on the test rows: {candidate.model} on {task.name}", share)
             scores = outcome.scores[(candidate.model, task.name)]
             candidate.test = _figures(config, task, y, scores, test, has)
+            if task.type != "regression":
+                before = metrics.calibration_metrics(task.type, y[has], scores.score[test][has])
+                candidate.uncalibrated["test"] = before
             candidate.undefined = metrics.undefined(task.type, y[has], candidate.test)
             if boot is not None and has.any():
                 draws[candidate.model] = _draws(config, boot, task, y, scores, test, has)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.evaluation.metrics import HEADLINE
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted, Task
 from toolkit.prepare.audit import Finding
@@ -14,16 +15,19 @@ from toolkit.prepare.targets import LabelState
 from toolkit.training.calibration import Calibrator
 from toolkit.training.split import Assignment
 from toolkit.training.threshold import Threshold
+from toolkit.tuning.study import Studied
 
-HEADLINE = {"binary": "roc_auc", "multiclass": "macro_auc", "regression": "r2"}
+__all__ = ["HEADLINE", "Candidate", "Outcome", "Scores"]
 
 
 @dataclass
 class Candidate:
     """One model on one target: how it was fitted, and how it did.
 
-    validation, test: metric → value; intervals: metric → (low, high) on the test; margin: its headline
-    metric minus the rule's, with the interval of the paired difference.
+    validation, test: metric → value; uncalibrated: part → the same calibration metrics of the raw score,
+    where that is a probability; basis: how the validation probabilities and decisions came about, in
+    words; intervals: metric → (low, high) on the test; margin: its headline metric minus the rule's, with
+    the interval of the paired difference.
     """
 
     model: str
@@ -33,6 +37,8 @@ class Candidate:
     calibrator: Calibrator
     threshold: Threshold | None
     validation: dict[str, float]
+    basis: str = ""
+    uncalibrated: dict[str, dict[str, float]] = field(default_factory=dict)
     test: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
@@ -43,7 +49,11 @@ class Candidate:
 
 @dataclass
 class Scores:
-    """Of one model on one target, for validation then test rows: raw score, probability, decision."""
+    """Of one model on one target, for validation then test rows: raw score, probability, decision.
+
+    Those of test rows are by the calibrator and the threshold that are kept. Those of labelled validation
+    rows are by others, which have not seen the row (`toolkit.training.crossfit`).
+    """
 
     score: np.ndarray
     probability: np.ndarray
@@ -60,7 +70,7 @@ class Outcome:
 
     rows: positions of validation and test rows in the matrix, in that order; y: their labels
     [rows, targets], those of test rows NaN until the door has opened; idle: features that say nothing in
-    training rows → why.
+    training rows → why; models: name → configuration as fitted; studies: what tuning tried for them.
     """
 
     assignment: Assignment
@@ -73,6 +83,8 @@ class Outcome:
     base_rates: dict[str, dict[str, Any]]
     unseen: dict[str, int]
     findings: list[Finding] = field(default_factory=list)
+    models: dict[str, Any] = field(default_factory=dict)
+    studies: dict[str, Studied] = field(default_factory=dict)
     fitted: dict[str, Fitted] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     scores: dict[tuple[str, str], Scores] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from toolkit.errors import DataError
+from toolkit.evaluation.metrics import tally
 
 Floats = NDArray[np.float64]
 
@@ -81,8 +82,9 @@ class Threshold:
     value:    on the raw score; the decision is score >= value. With a capacity it only says where the
               cut lay on validation, for rows that come one by one.
     reason:   how it was chosen, in words.
-    achieved: figures on validation: rows, positives, selected, selected_share, precision, recall, f1,
-              and cost where one is declared. A ratio without a denominator is left out.
+    achieved: figures on the rows that it was chosen on, so a little flattered: rows, positives,
+              selected, selected_share, precision, recall, f1, and cost where one is declared. A ratio
+              without a denominator is left out.
     reached:  False when what was asked cannot be had; the reason says what was done instead.
     count, fraction: the capacity of a list, for `fill_capacity`.
     """
@@ -94,6 +96,11 @@ class Threshold:
     reached: bool = True
     count: int | None = None
     fraction: float | None = None
+
+    @property
+    def by_rank(self) -> bool:
+        """Whether a capacity decides, whatever the labels: then nothing was fitted on them."""
+        return self.count is not None or self.fraction is not None
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -153,7 +160,7 @@ def decide(threshold: Threshold, score: ArrayLike, groups: ArrayLike | None = No
     that tie at its edge are taken in row order. A fraction is of the list's rows, rounded down.
     """
     score = _checked(score)
-    if threshold.count is None and threshold.fraction is None:
+    if not threshold.by_rank:
         return score >= threshold.value
     names, group = np.unique(
         np.zeros(len(score)) if groups is None else np.asarray(groups), return_inverse=True
@@ -199,10 +206,9 @@ class _Cuts:
 
 
 def _cuts(y: Floats, score: Floats) -> _Cuts:
-    negated, inverse = np.unique(-score, return_inverse=True)
-    selected = np.concatenate([[0.0], np.bincount(inverse).cumsum()])
-    hits = np.concatenate([[0.0], np.bincount(inverse, weights=y).cumsum()])
-    return _Cuts(-negated, selected, hits, float(y.sum()))
+    scores, rows, positives = tally(y, score)
+    selected, hits = (np.concatenate([[0.0], count.cumsum()]) for count in (rows, positives))
+    return _Cuts(scores, selected, hits, float(y.sum()))
 
 
 def _reach(config: ReachPrecision, cuts: _Cuts) -> Threshold:

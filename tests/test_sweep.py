@@ -1,0 +1,566 @@
+"""Sweeps: what Hydra users expect, a leaderboard at the end, and no job that harms another."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Said, Work
+
+import toolkit
+from toolkit.evaluation.bootstrap import EntityBootstrap, interval
+from toolkit.sweep import board_page, leaderboard
+from toolkit.sweep.folder import Record, SweepFolder, opened, same_sweep
+from toolkit.sweep.leaderboard import Leaderboard
+from toolkit.sweep.overrides import swept
+from toolkit.sweep.paired import NotComparableError, pair
+from toolkit.sweep.runs import Run, Scored
+from toolkit.sweep.sweeper import share
+
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+TROUBLE = '''\
+"""A model of somebody's: as constant as can be, or in trouble."""
+import os, time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+import numpy as np
+from toolkit.bundle.files import read_arrays, write_arrays
+from toolkit.errors import DataError
+from toolkit.models.one_by_one import OneByOne
+from toolkit.registry import Component
+
+class Trouble(OneByOne):
+    """Constant, or in trouble."""
+    kind: Literal["trouble"] = "trouble"
+    how: str = "fine"
+
+    def fit_one(self, task, columns, train, valid, **options: Any):
+        if self.how == "mistake":
+            raise DataError("bad luck with the data", where="model.mistake", fix="none")
+        if self.how == "bug":
+            raise ZeroDivisionError("ours")
+        if self.how == "die":
+            os._exit(9)
+        while self.how == "wait" and not Path("go").exists():
+            time.sleep(0.05)
+        print("libraries print what they like")
+        return Constant(float(train.y.mean()))
+
+    def load_one(self, folder, task, iterations, notes):
+        return Constant(float(read_arrays(folder / "mean.safetensors")["mean"][0]))
+
+@dataclass
+class Constant:
+    mean: float
+    iterations: int | None = None
+    notes: list = field(default_factory=list)
+
+    def predict(self, X):
+        return np.full(len(X), self.mean) + 0.001 * np.nan_to_num(X[:, 0]) / 1000
+
+    def importance(self):
+        return None
+
+    def save(self, folder):
+        write_arrays(folder / "mean.safetensors", {"mean": np.array([self.mean])})
+
+COMPONENT = Component("trouble", Trouble, build=lambda config: config)
+'''
+
+
+class Sweeps:
+    """A working folder with models that get into trouble, and the command line as a process."""
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.folder = work, work.folder
+        work.write({f"conf/model/{how}.yaml": f"kind: trouble\nhow: {how}\n"
+                    for how in ("fine", "mistake", "bug", "die", "wait")})  # fmt: skip
+        work.write({
+            "site/trouble/__init__.py": TROUBLE,
+            "site/trouble-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n",
+            "site/trouble-1.0.dist-info/entry_points.txt": "[toolkit.models]\ntrouble = trouble:COMPONENT\n",
+        })  # fmt: skip
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        root = str(Path(toolkit.__file__).parents[1])
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, str(self.folder / "site")])}
+        return subprocess.Popen(
+            [sys.executable, "-m", "toolkit", "-m", "recipe=shop", *words], cwd=self.folder, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, *words: str) -> Said:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=200)
+        return Said(process.returncode, out, err)
+
+    def all(self) -> list[Path]:
+        return sorted((self.folder / "outputs").glob("*/multirun/*"))
+
+    def only(self) -> Path:
+        (found,) = self.all()
+        return found
+
+
+@pytest.fixture
+def sweeps(work: Work) -> Sweeps:
+    return Sweeps(work)
+
+
+def lines(sweep: Path, name: str = "leaderboard.csv") -> list[dict[str, str]]:
+    with open(sweep / name, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def until(true: Callable[[], Any], seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)
+
+
+# --- what Hydra users expect --------------------------------------------------------------------------
+
+
+def test_a_sweep_ends_with_a_leaderboard(work: Work) -> None:
+    said = work.run("-m", "recipe=shop", "model=lightgbm,logistic,[logistic,lightgbm]", "seed=1,2")
+    assert said.code == 0, said.err
+    (sweep,) = (work.folder / "outputs/shop/multirun").iterdir()
+    assert {path.name for path in sweep.iterdir()} == {
+        *map(str, range(6)), "sweep.json", "leaderboard.csv", "leaderboard.md", "leaderboard.html", "overrides.csv"
+    }  # fmt: skip
+    found = lines(sweep)
+    assert {line["setting"] for line in found} == {
+        "model=lightgbm", "model=logistic", "model=[logistic,lightgbm]"
+    }  # fmt: skip
+    assert [line["seeds"] for line in found] == ["2", "2", "2"]
+    assert [line["selected"] for line in found] == ["yes", "no", "no"]
+    best = found[0]
+    values = []
+    for name in best["runs"].split():
+        entry = json.loads((sweep / name / "metrics.json").read_text())["targets"]["orders_again"]
+        values.append(entry["models"][entry["chosen"]]["validation"]["roc_auc"])
+    assert float(best["validation_mean"]) == pytest.approx(np.mean(values), abs=1e-6)
+    assert float(best["validation_sd"]) == pytest.approx(np.std(values, ddof=1), abs=1e-6)
+    for text in ("job 5  model=[logistic,lightgbm] seed=2", "selected by validation", "6 of 6 jobs done"):
+        assert text in said.out
+    models = [set(json.loads((sweep / str(n) / "metrics.json").read_text())["targets"]["orders_again"]["models"])
+              for n in range(6)]  # fmt: skip
+    assert models[0] == {"prior", "rule", "lightgbm"}
+    assert models[4] == {"prior", "rule", "logistic", "lightgbm"}
+
+
+def test_lists_of_models_are_swept_too(work: Work) -> None:
+    said = work.run("plan", "-m", "recipe=shop", "model=[lightgbm],[xgboost,logistic]", "quiet=true")
+    assert said.code == 0, said.err
+    assert list(work.folder.glob("outputs/*/multirun")) == []
+
+
+def test_the_joblib_launcher_gives_the_same_numbers_and_prepares_once(sweeps: Sweeps) -> None:
+    words = ("model=logistic,fine", "seed=1,2", "evaluation.bootstrap=0")
+    said = sweeps.run(*words, *JOBLIB)
+    assert said.code == 0, said.err
+    beside = sweeps.only()
+    metrics = [json.loads((beside / str(n) / "metrics.json").read_text()) for n in range(4)]
+    built = [entry for one in metrics for entry in one["built"] if not entry.startswith("fits:")]
+    kinds = {entry.split(":")[0] for entry in built}
+    assert kinds == {"tables", "cohorts", "features", "targets"}
+    kept = [
+        path
+        for kind in kinds
+        for path in (sweeps.folder / "outputs/.cache" / kind).iterdir()
+        if path.is_dir()
+    ]
+    assert len(built) == len(kept)  # each was built by one of the jobs, and found by the others
+    assert "libraries print" not in said.out
+    shutil.rmtree(beside)
+    assert sweeps.run(*words).code == 0  # the same, one after the other
+    for number in range(4):
+        again = json.loads((sweeps.only() / str(number) / "metrics.json").read_text())
+        for name, model in again["targets"]["orders_again"]["models"].items():
+            assert model["test"] == metrics[number]["targets"]["orders_again"]["models"][name]["test"]
+
+
+def test_a_job_gets_its_share_of_the_cores(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert [share(n, 12) for n in (1, 2, 3, 8, 100, -1, -2)] == [0, 4, 2, 1, 1, 1, 1]
+    assert share(8, 2) == 4  # two jobs are left
+    assert share(4, 1) == 0
+
+
+def test_threads_are_shared_out_where_none_are_declared(sweeps: Sweeps) -> None:
+    for given, wanted in (("engine.threads=0", max((os.cpu_count() or 1) // 2, 1)), ("engine.threads=3", 3)):
+        assert sweeps.run("seed=1,2", given, "model=fine", *JOBLIB).code == 0
+        for number in range(2):
+            said = (sweeps.only() / str(number) / "config.yaml").read_text()
+            assert f"  threads: {wanted}\n" in said
+        shutil.rmtree(sweeps.only())
+
+
+def test_a_folder_of_the_users_choice(work: Work) -> None:
+    words = ("-m", "recipe=shop", "seed=1,2", "hydra.sweep.dir=mine", "hydra.sweep.subdir='s-${seed}'")
+    assert work.run(*words).code == 0
+    assert {path.name for path in (work.folder / "mine").iterdir()} >= {"s-1", "s-2", "leaderboard.md"}
+    again = work.run(*words)
+    assert again.code == 2
+    assert "holds another sweep, or one that has ended" in again.err
+
+
+def test_a_sweep_over_recipes_lies_in_one_folder(work: Work) -> None:
+    recipe = (work.folder / "recipes/shop.yaml").read_text()
+    work.write({"recipes/other.yaml": recipe.replace("[profile, history]", "[profile]")})
+    assert work.run("-m", "recipe=shop,other").code == 0
+    (sweep,) = (work.folder / "outputs").glob("*/multirun/*")
+    assert {line["setting"] for line in lines(sweep)} == {"recipe=shop", "recipe=other"}
+
+
+# --- failing jobs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+@pytest.mark.parametrize(
+    ("how", "code", "reason"),
+    [
+        ("mistake", 2, "bad luck with the data"),
+        ("bug", 1, "a bug in the toolkit: ZeroDivisionError: ours"),
+    ],
+)
+def test_a_failing_job_leaves_the_others_running(
+    sweeps: Sweeps, launcher: tuple[str, ...], how: str, code: int, reason: str
+) -> None:
+    said = sweeps.run(f"model=fine,{how},logistic", "hydra.sweeper.max_batch_size=2", *launcher)
+    assert said.code == code, said.err
+    sweep = sweeps.only()
+    assert {path.name for path in sweep.iterdir() if path.is_dir()} == {"0", "2"}
+    for text in (said.out, (sweep / "leaderboard.md").read_text().replace("\\", "")):
+        assert reason in text
+    assert reason in (sweep / "leaderboard.html").read_text()
+    assert len(lines(sweep)) == 2
+    assert ("Traceback" in said.err) == (how == "bug")
+    assert "2 of 3 jobs done, 1 failed" in said.out
+
+
+def test_a_job_that_kills_its_process_is_the_only_one_lost(sweeps: Sweeps) -> None:
+    said = sweeps.run("model=die,fine,logistic", *JOBLIB)
+    assert said.code == 1, said.err
+    assert {path.name for path in sweeps.only().iterdir() if path.is_dir()} == {"1", "2"}
+    assert "its process died" in said.out
+
+
+def test_if_no_job_succeeds_nothing_stays(sweeps: Sweeps) -> None:
+    said = sweeps.run("model=mistake", "seed=1,2")
+    assert said.code == 2
+    assert said.out.count("bad luck") >= 2
+    assert "0 of 2 jobs done" in said.out
+    assert sweeps.all() == []
+
+
+def test_a_mistake_in_one_job_is_told_before_any_starts(work: Work) -> None:
+    said = work.run("-m", "recipe=shop", "model=logistic,xgbost")
+    assert said.code == 2
+    assert "xgbost" in said.err
+    assert list((work.folder / "outputs").glob("*/multirun/*")) == []
+
+
+def test_the_exit_code_of_other_verbs_comes_from_their_jobs(sweeps: Sweeps) -> None:
+    sweeps.work.write({"recipes/wrong.yaml": "defaults: [shop]\nsplit: {test: {cutoffs: 9}}\n"})
+    for launcher in ((), JOBLIB):
+        said = sweeps.work.process("plan", "-m", "recipe=shop,wrong", *launcher)
+        assert said.code == 2, said
+        assert "train" in said.out  # the plan of the other
+
+
+# --- after a kill -------------------------------------------------------------------------------------
+
+
+def test_the_same_command_goes_on_where_a_killed_sweep_stopped(sweeps: Sweeps) -> None:
+    words = ("model=fine,wait", "seed=1,2")
+    process = sweeps.start(*words)
+    running = '"state": "running"'
+    until(
+        lambda: any(
+            running in path.read_text() for path in sweeps.folder.glob("outputs/*/multirun/*/.jobs/2.json")
+        )
+    )
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    sweep = sweeps.only()
+    assert not (sweep / "leaderboard.md").exists()
+    before = {path: path.stat().st_mtime_ns for n in "01" for path in (sweep / n).rglob("*")}
+
+    (sweeps.folder / "go").touch()
+    said = sweeps.run(*words)
+    assert said.code == 0, said.err
+    assert sweeps.only() == sweep
+    assert "2 of 4 jobs are done" in said.out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert [line["seeds"] for line in lines(sweep)] == ["2", "2"]
+    assert {path.name for path in sweep.iterdir() if path.is_dir()} == set("0123")
+
+    assert sweeps.run(*words).code == 0  # it has ended: the same command begins anew
+    assert len(sweeps.all()) == 2
+
+
+@pytest.mark.parametrize("change", ["yaml", "words", "environment"])
+def test_another_declaration_is_another_sweep(
+    sweeps: Sweeps, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOP_NOTE", "a")
+    words = ["model=fine,wait", "description='${oc.env:SHOP_NOTE}'"]
+    process = sweeps.start(*words)
+    until(lambda: list(sweeps.folder.glob("outputs/*/multirun/*/0/metrics.json")))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (sweeps.folder / "go").touch()
+    if change == "yaml":
+        sweeps.work.write({"conf/cohort/yearly.yaml": 'cutoffs: ["2021-01-02", "2022-01-01"]\n'})
+    elif change == "words":
+        words[0] = "model=wait,fine"
+    else:
+        monkeypatch.setenv("SHOP_NOTE", "b")
+    assert sweeps.run(*words).code == 0
+    assert len(sweeps.all()) == 2
+
+
+def test_an_edit_while_it_runs_is_noticed(sweeps: Sweeps) -> None:
+    process = sweeps.start("model=wait,fine")
+    until(lambda: list(sweeps.folder.glob("outputs/*/multirun/*/.jobs/0.json")))
+    sweeps.work.write({"conf/model/fine.yaml": "kind: trouble\nhow: otherwise\n", "go": ""})
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 2, err
+    assert "edited since the sweep began" in out
+    assert [line["setting"] for line in lines(sweeps.only())] == ["model=wait"]
+
+
+def test_a_sweep_that_is_under_way_is_left_alone(tmp_path: Path) -> None:
+    material = same_sweep([], [["seed=1"]], [{"a": 1}])
+    with opened(tmp_path / "a", material, named=False) as (first, again):
+        assert not again
+        with opened(tmp_path / "a", material, named=False) as (second, again):
+            assert not again
+            assert second.path != first.path
+    with opened(tmp_path / "b", material, named=False) as (third, again):  # both are free now
+        assert again
+        assert third.path in (first.path, second.path)
+        third.close([Record(0, "done")])
+    assert "hunter2" not in json.dumps(json.loads((first.path / "sweep.json").read_text()))
+
+
+def test_a_torn_file_of_a_killed_sweep_is_no_sweep(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/sweep.json").write_text('{"digest": "')
+    with opened(tmp_path / "b", [1], named=False) as (folder, again):
+        assert not again
+        assert folder.path == tmp_path / "b"
+        assert SweepFolder(folder.path).record(0) is None
+
+
+# --- the leaderboard, by numbers ----------------------------------------------------------------------
+
+
+def write_run(folder: Path, number: int, seed: int, score: np.ndarray, y: np.ndarray, entity: np.ndarray, **parts: Any) -> tuple[Record, Run]:  # fmt: skip
+    """A finished run as far as a leaderboard reads it: validation rows, and as many test rows."""
+    from toolkit.evaluation.metrics import evaluate
+
+    target, path = parts.get("target", "gives"), folder / str(number)
+    path.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame({
+        "entity": np.tile(entity, 2), "cutoff": pd.Timestamp("2020-01-01"), "part": np.repeat(["validation", "test"], len(y)),
+        f"{target}.label": np.tile(y, 2), f"{target}.score": np.tile(score, 2), f"{target}.probability": np.tile(score, 2),
+        f"{target}.decision": np.tile(score, 2) > 0.5,
+    })  # fmt: skip
+    frame.to_parquet(path / "predictions.parquet")
+    figures = evaluate("binary", y, score)
+    metrics = {"recipe": "r", "targets": {target: {
+        "type": "binary", "classes": [], "headline": "roc_auc", "chosen": "m",
+        "models": {"m": {"validation": figures, "test": figures | {"roc_auc": 0.123456}}}}}}  # fmt: skip
+    record = Record(number, "done", str(number), parts.get("overrides", [f"model=m{number}", f"seed={seed}"]))
+    return record, Run(path, metrics, {"seed": seed, "target": {target: {"weight": 1.0}}})
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Leaderboard:
+    """Two settings, a better and a worse one, over two seeds; a third equals the better one but for noise."""
+    rng = np.random.default_rng(0)
+    found: list[tuple[Record, Run | None]] = []
+    names = ["good", "good_too", "bad"]
+    for seed in (1, 2):
+        entity = rng.permutation(2_000)[:800].astype(str)  # the seed decides who validates
+        y = rng.integers(0, 2, 800).astype(float)
+        signal_ = y + rng.normal(0, 1.5, 800)
+        for number, (name, noise) in enumerate(zip(names, (0.0, 0.05, 3.0), strict=True)):
+            score = 1 / (1 + np.exp(-(signal_ + rng.normal(0, 1, 800) * noise)))
+            overrides = ["recipe=r", f"model={name}", f"seed={seed}"]
+            found.append(write_run(tmp_path, 10 * seed + number, seed, score, y, entity, overrides=overrides))
+    found.append((Record(30, "failed", "30", ["recipe=r", "model=bad", "seed=3"], "no luck", 2), None))
+    return leaderboard.build("r", found)
+
+
+def test_settings_are_ordered_and_paired(board: Leaderboard) -> None:
+    (gives,) = board.boards
+    by_name = {line.setting.name: line for line in gives.lines}
+    assert gives.selected is gives.lines[0]
+    assert gives.lines[-1].setting.name == "model=bad"
+    assert by_name["model=bad"].difference.certain
+    assert by_name["model=bad"].difference.high < 0
+    tied = next(line for line in gives.lines[1:] if line.setting.name != "model=bad")
+    assert not tied.difference.certain
+    assert tied.difference.value == pytest.approx(tied.mean - gives.lines[0].mean)
+    assert tied.difference.rows == 1600
+    assert "1 of 2 other settings cannot be told apart" in board.notes[0]
+
+
+def test_the_test_is_shown_of_the_selected_one_only(board: Leaderboard, tmp_path: Path) -> None:
+    assert [bool(line.test) for line in board.boards[0].lines] == [True, False, False]
+    board_page.write(board, tmp_path)
+    assert [line["test_mean"] for line in lines(tmp_path)] == ["0.123456", "", ""]
+    assert (tmp_path / "leaderboard.md").read_text().count("0.1235") == 2  # its line, and the sentence
+
+
+def test_which_overrides_mattered(board: Leaderboard) -> None:
+    effects = board.boards[0].effects
+    assert [effect.key for effect in effects] == ["model"] * 3 + ["seed"] * 2
+    good = next(effect for effect in effects if effect.value == "good")
+    line = next(line for line in board.boards[0].lines if line.setting.name == "model=good")
+    assert (good.mean, good.runs) == (pytest.approx(line.mean), 2)
+
+
+def test_seeds_are_averaged_within_a_replicate() -> None:
+    """By hand: the same draw of entities for both settings and seeds, mean over seeds, then the interval."""
+    rng = np.random.default_rng(1)
+
+    def scored(score: np.ndarray) -> Scored:
+        keys = pd.MultiIndex.from_arrays([np.arange(300).astype(str), [0] * 300])
+        return Scored("binary", (), keys, y, score, score, score > 0.5)
+
+    y = rng.integers(0, 2, 300).astype(float)
+    a = [scored(np.clip(y * 0.4 + rng.random(300) * 0.6, 0, 1)) for _ in range(2)]
+    b = [scored(rng.random(300)) for _ in range(2)]
+    found = pair(a, b).differences(["roc_auc"])["roc_auc"]
+    boot = EntityBootstrap(np.arange(300).astype(str), 1000, seed=0)
+    draws = [np.mean([boot.binary(y, one.score)["roc_auc"] for one in side], axis=0) for side in (a, b)]
+    assert (found.low, found.high) == pytest.approx(interval(draws[0] - draws[1]))
+    assert found.entities == 300
+
+
+def test_rows_in_another_order_are_paired_by_key_and_other_labels_refused() -> None:
+    keys = pd.MultiIndex.from_arrays([list("abcdef"), [0] * 6])
+    y = np.array([0, 1, 0, 1, 0, 1.0])
+    one = Scored("binary", (), keys, y, np.arange(6) / 6, None, None)
+    order = np.array([5, 3, 1, 0, 2])  # one row is missing
+    both = pair([one], [one.take(order)])
+    assert both.rows == 5
+    assert both.unshared == 1
+    assert both.differences(["roc_auc"])["roc_auc"].value == 0
+    flipped = Scored("binary", (), keys[order], 1 - y[order], one.score[order], None, None)
+    with pytest.raises(NotComparableError, match="labels differ in 5 of 5"):
+        pair([one], [flipped])
+    other = Scored(
+        "binary", (), pd.MultiIndex.from_arrays([list("uvwxyz"), [0] * 6]), y, one.score, None, None
+    )
+    with pytest.raises(NotComparableError, match="share no labelled rows"):
+        pair([one], [other])
+
+
+def test_a_setting_with_a_failed_seed_is_not_selected(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    y = rng.integers(0, 2, 200).astype(float)
+    entity = np.arange(200).astype(str)
+    best = write_run(tmp_path, 0, 1, y * 0.9, y, entity, overrides=["model=lucky", "seed=1"])
+    rest = [
+        write_run(tmp_path, n, n, rng.random(200), y, entity, overrides=["model=full", f"seed={n}"])
+        for n in (1, 2)
+    ]
+    lost = (Record(3, "died", "3", ["model=lucky", "seed=2"], "gone", 1), None)
+    found = leaderboard.build("r", [best, *rest, lost])
+    assert found.boards[0].selected.setting.name == "model=full"
+    assert found.boards[0].lines[0].setting.name == "model=lucky"
+    assert any("fewer finished seeds" in note for note in found.notes)
+
+
+def test_several_targets_have_a_board_each_and_one_of_their_mean(work: Work) -> None:
+    work.write(
+        {"conf/target/orders_soon.yaml": "kind: event_within\ntable: orders\nhorizon: 3 months\nweight: 3\n"}
+    )
+    said = work.run("-m", "recipe=shop", "target=[orders_again,orders_soon]", "model=logistic,lightgbm")
+    assert said.code == 0, said.err
+    (sweep,) = (work.folder / "outputs").glob("*/multirun/*")
+    found = lines(sweep)
+    assert list(dict.fromkeys(line["target"] for line in found)) == [
+        "weighted mean of the targets", "orders_again", "orders_soon"
+    ]  # fmt: skip
+    value = {(line["target"], line["setting"]): float(line["validation_mean"]) for line in found}
+    mean = (value["orders_again", "model=logistic"] + 3 * value["orders_soon", "model=logistic"]) / 4
+    assert value["weighted mean of the targets", "model=logistic"] == pytest.approx(mean, abs=1e-5)
+    assert len({line["setting"] for line in found if line["selected"] == "yes"}) == 1
+
+
+# --- what is written is safe --------------------------------------------------------------------------
+
+
+class Links(HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.found += [str(value) for name, value in attrs if name in ("href", "src")]
+
+
+def test_names_are_inert_and_links_lead_to_the_runs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    y, entity = rng.integers(0, 2, 100).astype(float), np.arange(100).astype(str)
+    nasty = '<script>alert(1)</script>=HYPERLINK("x")|a](javascript:b) 🎈' + "n" * 300
+    found = [write_run(tmp_path / "a b#", n, 1, rng.random(100), y, entity, target=nasty,
+                       overrides=[f"+vars.x={value}", "seed=1"]) for n, value in enumerate([nasty, "=1+1"])]  # fmt: skip
+    for _, run in found:
+        (run.folder / "report.html").write_text("")
+    board_page.write(leaderboard.build(nasty, found), tmp_path)
+    page = Links((tmp_path / "leaderboard.html").read_text())
+    assert "script" not in page.tags
+    assert set(page.found) == {"a%20b%23/0/report.html", "a%20b%23/1/report.html"}
+    text = (tmp_path / "leaderboard.md").read_text()
+    assert "<script" not in text
+    assert not re.search(r"(?<!\\)\]\(javascript", text)
+    rows = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("| ")]
+    assert {row.count("|") for row in rows} <= {8, 6}
+    for name in ("leaderboard.csv", "overrides.csv"):
+        for line in lines(tmp_path, name):
+            assert not any(str(cell).startswith(("=", "+", "@")) for cell in line.values())
+    assert any(float(line["difference"]) < 0 for line in lines(tmp_path) if line["difference"])
+
+
+def test_a_secret_is_in_no_file_of_a_sweep(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_KEY", "Hunter2fromenv")
+    said = work.run(
+        "-m", "recipe=shop", "seed=1,2", "+vars.api_key=Hunter2xyz", "+vars.other='${oc.env:SHOP_KEY}'"
+    )
+    assert said.code == 0, said.err
+    for path in (work.folder / "outputs").rglob("*"):
+        assert path.is_dir() or b"Hunter2" not in path.read_bytes()
+    assert "Hunter2" not in said.out
+
+
+def test_what_is_swept_is_what_differs() -> None:
+    assert swept([["recipe=a", "seed=1", "+vars.x=2"], ["recipe=a", "seed=2", "+vars.x=2"]]) == ["seed"]
+    assert swept([["a=1"], ["a=1", "b=2"]]) == ["b"]
+    assert math.isnan(leaderboard.spread([1.0]))

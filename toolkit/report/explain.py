@@ -1,0 +1,322 @@
+"""What drives the chosen models, per target: drivers from validation rows, and five rows of the test explained.
+
+explained = explain(config, prepared, outcome)      # target → Explained; seconds, not milliseconds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from toolkit.config.schema import Config
+from toolkit.evaluation import importance, univariate
+from toolkit.evaluation.effects import effect, number_text, replaced, usual_values
+from toolkit.evaluation.importance import Loss, permutation
+from toolkit.evaluation.metrics import Floats
+from toolkit.models.encode import Encoder
+from toolkit.models.explain import Explains
+from toolkit.models.interface import Column, Fitted, Task
+from toolkit.models.one_by_one import OneByOneFitted
+from toolkit.prepare.features import Feature
+from toolkit.prepare.matrix import Matrix
+from toolkit.prepared import Prepared
+from toolkit.report.evidence import Driver, Example, Reason
+from toolkit.report.listed import Listed, listed, order_of_keys
+from toolkit.training.judge import units
+from toolkit.training.outcome import HEADLINE, Outcome
+from toolkit.training.split import TRAIN
+
+MOST_COLUMNS = 30  # shuffled per target
+REASONS = 5
+LONGEST_VALUE = 200  # characters of a value shown
+USUAL_ROWS = 5_000  # training rows that say what is usual
+
+# Rows are spent by the model's size, and not by the clock, so that the same run says the same: predictions
+# cost about 25 ns per tree and row, native contributions a hundred times that.
+SHUFFLED = (1_500_000, 1_000, importance.SAMPLE)  # trees × rows; least and most rows
+CONTRIBUTED = (120_000, 200, 1_000)
+USUAL_TREES = 300  # where a model does not say
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One target's drivers, strongest first, how they were found, and five entities."""
+
+    drivers: list[Driver]
+    explained_by: str
+    examples: list[Example]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One target of a fitted model: index among the run's targets, place among the model's."""
+
+    task: Task
+    index: int
+    place: int
+
+
+def explain(
+    config: Config, prepared: Prepared, outcome: Outcome, progress: Callable[[str, float], None] | None = None
+) -> dict[str, Explained]:
+    """Explain each target's chosen model. Deterministic by the seed."""
+    found: dict[str, Explained] = {}
+    looks = _Looks(config, prepared, outcome)
+    for name, fitted, heads in _chosen(outcome):
+        if progress:
+            progress(f"explaining {name}: {heads[0].task.name}", len(found) / len(outcome.tasks))
+        found |= looks.explained(name, fitted, heads)
+    return {task.name: found[task.name] for task in outcome.tasks}
+
+
+def _chosen(outcome: Outcome) -> Iterator[tuple[str, Fitted, list[Head]]]:
+    """The chosen models with the targets they are chosen for; those that learnt one by one, one by one."""
+    by_model: dict[str, list[Head]] = {}
+    for index, task in enumerate(outcome.tasks):
+        by_model.setdefault(outcome.chosen(task.name).model, []).append(Head(task, index, index))
+    for name, heads in by_model.items():
+        fitted = outcome.fitted[name]
+        if not isinstance(fitted, OneByOneFitted):
+            yield name, fitted, heads
+            continue
+        for head in heads:
+            i = head.index
+            alone = replace(
+                fitted, tasks=(fitted.tasks[i],), seen=(fitted.seen[i],), parts=(fitted.parts[i],)
+            )
+            yield name, alone, [replace(head, place=0)]
+
+
+def taken(columns: dict[str, Any], rows: NDArray[np.intp]) -> dict[str, Any]:
+    """Some rows of the matrix's columns; of a column of texts only the levels that occur among them."""
+    found: dict[str, Any] = {}
+    for name, column in columns.items():
+        if isinstance(column, pd.Categorical):
+            kept, codes = np.unique(column.codes[rows], return_inverse=True)
+            gap = int(len(kept) > 0 and kept[0] == -1)
+            found[name] = pd.Categorical.from_codes(codes - gap, categories=column.categories[kept[gap:]])
+        else:
+            found[name] = column[rows]
+    return found
+
+
+def encode(encoder: Encoder, matrix: Matrix, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """X of some rows [rows, columns], as models see them."""
+    return encoder.transform(taken(matrix.columns, rows)).X
+
+
+def rows_for(fitted: Fitted, spend: tuple[int, int, int]) -> int:
+    """How many rows a model is asked about."""
+    budget, least, most = spend
+    trees = max((rounds or USUAL_TREES for rounds in fitted.iterations), default=USUAL_TREES)
+    return int(np.clip(budget // trees, least, most))
+
+
+class _Looks:
+    """What explaining needs of a run: rows, their encoding, the features' words."""
+
+    def __init__(self, config: Config, prepared: Prepared, outcome: Outcome) -> None:
+        self.config, self.matrix, self.outcome = config, prepared.matrix, outcome
+        self.columns: Sequence[Column] = outcome.encoder.columns
+        self.features = {feature.name: feature for feature in prepared.compiled.features}
+        self.rng = np.random.default_rng(config.seed)
+        self.key = order_of_keys(prepared.matrix, outcome)
+        train = np.flatnonzero(outcome.assignment.rows(TRAIN))
+        X = self.encode(train[univariate.sample_rows(len(train), USUAL_ROWS, config.seed)])
+        self.categorical = np.array([column.kind == "categorical" for column in self.columns])
+        self.usual = usual_values(X, self.categorical)
+
+    def encode(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        return encode(self.outcome.encoder, self.matrix, rows)
+
+    def explained(self, name: str, fitted: Fitted, heads: list[Head]) -> dict[str, Explained]:
+        """The targets of one model. All of them are answered by the same predictions."""
+        y = self.outcome.y[: self.outcome.n_valid, [head.index for head in heads]]
+        alone = heads[0].task if len(heads) == 1 else None
+        labelled = np.where(np.isnan(y).all(axis=1), np.nan, y[:, 0] if alone else 0.0)
+        rows = importance.sample(labelled, alone, rows_for(fitted, SHUFFLED), self.rng)
+        plain = importance.sample(labelled, None, rows_for(fitted, CONTRIBUTED), self.rng)
+        X, X_plain = self.encode(self.outcome.rows[rows]), self.encode(self.outcome.rows[plain])
+
+        native = isinstance(fitted, Explains)
+        tried = self._strongest(fitted, heads, X, y[rows]) if not native else list(range(len(self.columns)))
+        added = self._added(fitted, heads, X_plain, tried)
+        sizes = np.array([_per_column(np.abs(values)).mean(axis=0) for values in added])
+        scale = sizes.sum(axis=1, keepdims=True)
+        order = np.argsort(-(sizes / np.where(scale > 0, scale, 1)).max(axis=0), kind="stable")
+        asked = [int(c) for c in order[:MOST_COLUMNS] if sizes[:, c].max() > 0]
+        losses = permutation(
+            lambda X: self._scores(fitted, heads, X), X, y[rows], [head.task for head in heads],
+            self.matrix.entity[self.outcome.rows[rows]], asked, self.config.seed,
+        )  # fmt: skip
+
+        found = {}
+        for i, head in enumerate(heads):
+            drivers = self._drivers(head.task, asked, losses[i], added[i], sizes[i], X_plain)
+            words = self._words(name, head.task, native, len(rows), len(plain), asked, sizes[i])
+            found[head.task.name] = Explained(drivers, words, self._examples(fitted, head, asked))
+        return found
+
+    def _scores(self, fitted: Fitted, heads: list[Head], X: NDArray) -> list[Floats]:
+        """Per target the raw score in the units of its labels."""
+        predicted = fitted.predict(X)
+        return [units(self.config, head.task.name)(predicted[head.place]) for head in heads]
+
+    def _added(self, fitted: Fitted, heads: list[Head], X: NDArray, columns: Sequence[int]) -> list[Floats]:
+        """Per target what each column adds to each row's score [rows, all columns] ([…, classes])."""
+        if isinstance(fitted, Explains):
+            parts = fitted.contributions(X)
+            return [parts[head.place].values for head in heads]
+        return replaced(lambda X: self._scores(fitted, heads, X), X, self.usual, columns)
+
+    def _strongest(self, fitted: Fitted, heads: list[Head], X: NDArray, y: Floats) -> list[int]:
+        """Columns worth trying in a model that does not explain itself: by its own gains, or one at a time."""
+        if len(self.columns) <= MOST_COLUMNS:
+            return list(range(len(self.columns)))
+        told = [gain for head in heads if (gain := fitted.importance()[head.place]) is not None]
+        if not told:
+            bins = univariate.bin_columns(X, self.categorical)
+            codes = bins.codes(X)
+            for i, head in enumerate(heads):
+                has = ~np.isnan(y[:, i])
+                learnt = univariate.tables(bins, codes[has], y[has, i], head.task.type)
+                told.append(np.nan_to_num(univariate.strength(learnt, codes[has], y[has, i]), nan=-np.inf))
+        return [int(c) for c in np.argsort(-np.max(told, axis=0), kind="stable")[:MOST_COLUMNS]]
+
+    def _drivers(
+        self, task: Task, asked: list[int], loss: Loss, added: Floats, sizes: Floats, X: NDArray
+    ) -> list[Driver]:
+        drivers = []
+        for place, c in enumerate(asked):
+            if sizes[c] == 0:  # another target's column
+                continue
+            column = self.columns[c]
+            moves = "levels" if column.kind == "categorical" else "mixed"
+            shape: list[tuple[str, int, float]] = []
+            if task.type != "multiclass":  # a class has a shape, the target has none
+                moves, shape = effect(X[:, c], added[:, c], column)
+            interval = None
+            if not np.isnan(loss.low[place]):
+                interval = (float(loss.low[place]), float(loss.high[place]))
+            drivers.append(
+                Driver(column.name, self._text(column), float(loss.mean[place]), interval, float(sizes[c]), moves, shape)
+            )  # fmt: skip
+        return sorted(
+            drivers, key=lambda d: (-np.nan_to_num(d.importance), -(d.contribution or 0), d.feature)
+        )
+
+    def _text(self, column: Column) -> str:
+        feature: Feature | None = self.features.get(column.name)
+        return feature.text if feature else column.name
+
+    def _words(
+        self, name: str, task: Task, native: bool, rows: int, plain: int, asked: list[int], sizes: Floats
+    ) -> str:
+        idle, own = int((sizes == 0).sum()), sum(bool(sizes[c]) for c in asked)
+        unit = {"binary": "log-odds", "multiclass": "raw score of a class", "regression": "raw score"}[
+            task.type
+        ]
+        how = (
+            f"contributions by the model itself, in {unit}, on {plain:,} of them" if native
+            else f"contributions by replacing a value with its usual one in training rows, in units of the score, on {plain:,} of them"
+        )  # fmt: skip
+        left = len(self.columns) - own - idle
+        rest = f"; {left} weaker features are left out" if left and native else ""
+        rest += f"; {idle} features are not used or were not tried" if idle else ""
+        return (
+            f"{name}: loss of {HEADLINE[task.type]} on {rows:,} validation rows when a feature's values change places; "
+            f"{how}; {own} of {len(self.columns)} features{rest}"
+        )
+
+    # --- entities ---------------------------------------------------------------------------------
+
+    def _examples(self, fitted: Fitted, head: Head, asked: list[int]) -> list[Example]:
+        """Five rows of the newest test list, with the reasons for their scores."""
+        entries = listed(self.matrix, self.outcome, head.index, self.key)
+        chosen = _telling(entries, head.task)
+        if not chosen:
+            return []
+        at = np.array([entries.rows[place] for place in chosen.values()])
+        X, raw = self.encode(self.matrix_rows(at)), taken(self.matrix.columns, self.matrix_rows(at))
+        [added] = self._added(fitted, [head], X, asked)
+        if head.task.type == "multiclass":
+            added = added[np.arange(len(at)), :, entries.decision[list(chosen.values())]]
+        days = entries.days(self.config.cohort.timezone)
+        out = []
+        for i, (role, place) in enumerate(chosen.items()):
+            strongest = [
+                int(c) for c in np.argsort(-np.abs(added[i]), kind="stable")[:REASONS] if added[i, c]
+            ]
+            reasons = [
+                Reason(self.columns[c].name, _value(raw[self.columns[c].name], i), float(added[i, c]),
+                       self._text(self.columns[c]))
+                for c in strongest
+            ]  # fmt: skip
+            label = entries.y[place]
+            out.append(
+                Example(
+                    entity=str(entries.entity[place]), cutoff=days[place], score=float(entries.strength[place]),
+                    probability=None if head.task.type == "regression" else float(entries.probability[place]),
+                    label=None if np.isnan(label) else float(label), rank=place + 1, reasons=reasons, role=role,
+                )
+            )  # fmt: skip
+        return out
+
+    def matrix_rows(self, test: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Positions among test rows → positions in the matrix."""
+        return self.outcome.rows[self.outcome.n_valid + test]
+
+
+def _per_column(values: Floats) -> Floats:
+    """[rows, columns, classes] → [rows, columns], the mean over classes."""
+    return values.mean(axis=2) if values.ndim == 3 else values
+
+
+def _telling(entries: Listed, task: Task) -> dict[str, int]:
+    """Role → place in the list, of labelled rows; each row once.
+
+    best: the highest score; threshold: the last one to be acted upon (without a threshold, the middle);
+    unexpected_no, unexpected_yes: what the scores got most wrong; low: three quarters down the list.
+    """
+    has = np.flatnonzero(~np.isnan(entries.y))
+    if not len(has):
+        return {}
+    y = entries.y[has]
+    acted = has[entries.decision[has] == 1] if task.type == "binary" else has[:0]
+    high_first, low_first = has, has[::-1]
+    if task.type == "regression":
+        gap = entries.strength[has] - y
+        high_first, low_first = has[np.argsort(-gap, kind="stable")], has[np.argsort(gap, kind="stable")]
+        came = np.ones(len(entries.y), bool)
+        wrong = came
+    else:
+        right = entries.decision == entries.y if task.type == "multiclass" else entries.y == 1
+        came, wrong = right, ~right
+    wanted = {
+        "best": has,
+        "threshold": np.concatenate([acted[::-1][:1], has[len(has) // 2 :]]),
+        "unexpected_no": high_first[wrong[high_first]],
+        "unexpected_yes": low_first[came[low_first]],
+        "low": has[3 * len(has) // 4 :],
+    }
+    chosen: dict[str, int] = {}
+    for role, places in wanted.items():
+        free = (int(place) for place in places[: len(wanted)] if place not in chosen.values())
+        place = next(free, None)
+        if place is not None:
+            chosen[role] = place
+    return chosen
+
+
+def _value(column: Any, row: int) -> str:
+    """A value as people read it; a long text is cut."""
+    if isinstance(column, pd.Categorical):
+        code = column.codes[row]
+        text = "missing" if code == -1 else str(column.categories[code])
+        return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+    return number_text(column[row])

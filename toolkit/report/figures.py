@@ -1,0 +1,175 @@
+"""Numbers as people read them, and what the metrics are called.
+
+What cannot be said (None, NaN, infinite) is an en dash, never `nan`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from toolkit.report.evidence import Interval
+
+NONE = "–"
+
+# Metric → (name, what it says). The explanation is printed once, where the metric first appears.
+METRICS = {
+    "roc_auc": ("AUC", "AUC is how often the model puts a yes above a no: 0.5 is a coin flip, 1 is perfect."),
+    "macro_auc": ("AUC", "AUC is how often a row of a class is put above a row of the others, averaged over classes: 0.5 is a coin flip, 1 is perfect."),
+    "r2": ("R²", "R² is the share of the differences between rows that the model explains: 0 is no better than always saying the mean, 1 is perfect."),
+    "pr_auc": ("PR-AUC", "PR-AUC is the precision averaged over all recalls; chance reaches the share of yes."),
+    "f1": ("F1", "F1 is the harmonic mean of precision and recall."),
+    "precision": ("precision", ""), "recall": ("recall", ""),
+    "brier": ("Brier", "The Brier score is the mean squared error of the probabilities: lower is better."),
+    "ece": ("ECE", "ECE, the expected calibration error, is how far predicted and observed rates lie apart on average: lower is better."),
+    "log_loss": ("log loss", "Log loss punishes confident mistakes: lower is better."),
+    "accuracy": ("accuracy", "Accuracy is the share of rows given their right class."),
+    "balanced_accuracy": ("balanced accuracy", ""), "macro_f1": ("macro F1", ""),
+    "rmse": ("RMSE", "RMSE is the typical error, large ones weighing more; MAE is the mean error; both in the target's unit."),
+    "mae": ("MAE", ""), "median_absolute_error": ("median error", ""),
+    "spearman": ("rank correlation", ""), "prevalence": ("share of yes", ""), "selected_share": ("share selected", ""),
+}  # fmt: skip
+
+
+def is_number(value: Any) -> bool:
+    """Whether there is a finite number to print; True and False are none."""
+    plain = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return plain and math.isfinite(value)
+
+
+def _minus(text: str) -> str:
+    """With a true minus sign, and no minus before zero."""
+    return text.replace("-", "−") if any(c in "123456789" for c in text) else text.lstrip("-")
+
+
+def count(value: Any) -> str:
+    """1234.0 → `1,234`."""
+    return _minus(f"{value:,.0f}") if is_number(value) else NONE
+
+
+def figure(value: Any, digits: int = 3) -> str:
+    """A metric: `0.751`; large ones as counts, tiny ones to as many significant digits."""
+    if not is_number(value):
+        return NONE
+    size = abs(value)
+    if size >= 1000:
+        return count(value)
+    if 0 < size < 10**-digits:
+        return _minus(f"{value:.{max(digits - 1, 1)}g}")
+    return _minus(f"{value:.{digits if size < 10 else 1}f}")
+
+
+def fixed(value: Any) -> str:
+    """Three digits, whatever the size: for columns in which most are about zero."""
+    return _minus(f"{value:.3f}") if is_number(value) else NONE
+
+
+def signed(value: Any, digits: int = 3) -> str:
+    text = figure(value, digits)
+    return f"+{text}" if is_number(value) and value > 0 else text
+
+
+def share(value: Any, digits: int | None = None) -> str:
+    """0.2507 → `25 %`; small ones keep a digit."""
+    if not is_number(value):
+        return NONE
+    percent = 100 * value
+    if digits is None:
+        digits = 0 if abs(percent) >= 9.95 or percent == 0 else 1
+    return _minus(f"{percent:.{digits}f}") + "\u00a0%"
+
+
+def quantity(value: Any) -> str:
+    """A sum as one says it: `812`, `24,300`, `1.24 million`."""
+    if not is_number(value):
+        return NONE
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if abs(value) >= size:
+            return _minus(f"{value / size:.3g}") + f" {word}"
+    return count(value) if abs(value) >= 100 or value == int(value) else figure(value, 1)
+
+
+def seconds(value: Any) -> str:
+    if not is_number(value):
+        return NONE
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{int(value // 60)} min {int(value % 60)} s"
+
+
+def interval(found: Interval | Sequence[float], form: Callable[[Any], str] = figure) -> str:
+    """`0.721 to 0.779`, or nothing."""
+    if found is None or not all(is_number(end) for end in found):
+        return ""
+    return f"{form(found[0])} to {form(found[1])}"
+
+
+def rough(value: float, low: float, high: float) -> str:
+    """`1,240 ± 60`: half the interval's width, to one digit (two if it starts with 1), and the value alike."""
+    if not is_number(value):
+        return NONE
+    half = (high - low) / 2 if is_number(low) and is_number(high) else 0.0
+    if half < 0.5:
+        return count(value)
+    place = 10 ** math.floor(math.log10(half))
+    if half < 2 * place:
+        place /= 10
+    place = max(place, 1)
+    near = [math.floor(number / place + 0.5) * place for number in (value, half)]
+    return f"{count(near[0])}\u00a0±\u00a0{count(near[1])}"
+
+
+def times(value: Any) -> str:
+    """A lift: `3.0 times`."""
+    return f"{_minus(f'{value:.1f}')} times" if is_number(value) else NONE
+
+
+def ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{count(number)}{ending}"
+
+
+def metric(name: str) -> str:
+    """A metric's name for people; `lift@5%` stays as it is."""
+    return METRICS.get(name, (name.replace("_", " "), ""))[0]
+
+
+def day(cutoff: Any) -> str:
+    """`2024-01-01T00:00:00` → `2024-01-01`; no cutoff → an en dash."""
+    text = str(cutoff or "")
+    return text.removesuffix("T00:00:00") if text and text != "NaT" else NONE
+
+
+def moment(written: str) -> str:
+    """`2026-01-01T09:30:00+00:00` → `1 January 2026, 09:30 UTC`; another text stays."""
+    try:
+        when = datetime.fromisoformat(written)
+    except ValueError:
+        return written
+    zone = " UTC" if when.utcoffset() is not None and not when.utcoffset() else ""
+    return f"{when.day} {when:%B %Y, %H:%M}{zone}"
+
+
+def plain(value: Any) -> str:
+    """Any value of a card or a table as text."""
+    if value is None or value == "":
+        return NONE
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return str(value) if 1900 <= value < 2100 else count(value)  # most likely a year
+    if isinstance(value, float | np.floating):
+        return figure(float(value), 4)
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {plain(item)}" for key, item in value.items()) or NONE
+    if isinstance(value, list | tuple | np.ndarray):
+        return ", ".join(plain(item) for item in value) or NONE
+    return str(value)
+
+
+def short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,68 @@
+"""The newest list of the test: the rows that a target applies to at the latest cutoff, best first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from toolkit.evaluation.curves import order_of
+from toolkit.evaluation.metrics import Floats
+from toolkit.prepare.matrix import Matrix
+from toolkit.report.predictions import days_of
+from toolkit.training.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One target's list, in the order in which it is written [rows]; ties in the order of the key.
+
+    rows: positions among the test rows; strength: what the list is ordered by (a multiclass target's
+    highest score); probability: of the decided class, or the value; y: labels, NaN where there is none.
+    """
+
+    rows: NDArray[np.intp]
+    entity: NDArray
+    cutoff: NDArray
+    strength: Floats
+    probability: Floats
+    decision: NDArray
+    y: Floats
+
+    def days(self, zone: str) -> list[str]:
+        return days_of(self.cutoff, zone)
+
+
+def latest(matrix: Matrix, outcome: Outcome) -> NDArray[np.bool_]:
+    """Test rows of the latest cutoff (without a clock: all) [test rows]."""
+    cutoff = matrix.cutoff[outcome.rows[outcome.n_valid :]]
+    return np.ones(len(cutoff), bool) if np.isnat(cutoff).all() else cutoff == cutoff.max()
+
+
+def order_of_keys(matrix: Matrix, outcome: Outcome) -> NDArray[np.intp]:
+    """Each test row's key as its place among all keys in the order of text [test rows]; equal for one entity."""
+    codes, keys = pd.factorize(matrix.entity[outcome.rows[outcome.n_valid :]])
+    place = np.empty(len(keys), np.intp)
+    place[np.argsort(keys.astype(str), kind="stable")] = np.arange(len(keys))
+    return place[codes]
+
+
+def listed(matrix: Matrix, outcome: Outcome, index: int, key: NDArray[np.intp]) -> Listed:
+    """The list of the target with this index, by its chosen model. key: of `order_of_keys`."""
+    task, n = outcome.tasks[index], outcome.n_valid
+    scores = outcome.scores[(outcome.chosen(task.name).model, task.name)]
+    test = outcome.rows[n:]
+    rows = np.flatnonzero(latest(matrix, outcome) & matrix.eligible[task.name][test])
+    strength = scores.score[n:][rows]
+    probability, decision = scores.probability[n:][rows], scores.decision[n:][rows]
+    if task.type == "multiclass":
+        strength = strength.max(axis=1) if len(rows) else np.zeros(0)
+        probability = probability[np.arange(len(rows)), decision.astype(np.intp)]
+    order = order_of(strength, key[rows])
+    rows = rows[order]
+    return Listed(
+        rows, matrix.entity[test[rows]], matrix.cutoff[test[rows]], strength[order], probability[order],
+        decision[order], outcome.y[n:, index][rows],
+    )  # fmt: skip

@@ -1,0 +1,221 @@
+"""A sweep's folder: which one a command works in, who holds it, and what became of each job.
+
+    sweep.json    digest of command and configuration; once the sweep has ended, its jobs too
+    .jobs/        while it lasts: a record and a lock for each job
+    0, 1, …       the runs, whole or absent
+    leaderboard.* when it has ended
+
+The same command finds the folder that a killed process has left, and goes on in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+from toolkit import __version__
+from toolkit.errors import ConfigError
+from toolkit.runfolder import held, write_json
+
+FILE = "sweep.json"
+State = Literal["running", "done", "failed", "bug", "died"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of a job. folder: of its run, in the sweep's; overrides: of the whole job, without
+    secrets; code: its exit code."""
+
+    job: int
+    state: State
+    folder: str = ""
+    overrides: list[str] = field(default_factory=list)
+    reason: str = ""
+    code: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """A folder that this process holds, or that a worker of it has been given. names: the runs' folders in it."""
+
+    path: Path
+    names: tuple[str, ...] = ()
+
+    def run(self, job: int) -> Path:
+        return self.path / self.names[job]
+
+    def finished(self, job: int) -> bool:
+        """A run is whole or absent; what a run writes last is a sign of it."""
+        return (self.run(job) / "metrics.json").is_file()
+
+    @contextmanager
+    def working_on(self, job: int) -> Iterator[None]:
+        """Wait while another process works on the job: a worker may outlive the sweep that was killed."""
+        lock = self.path / ".jobs" / f"{job}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+        with held(lock):
+            yield
+
+    def record(self, job: int) -> Record | None:
+        try:
+            return Record(**json.loads(self._record(job).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def keep(self, record: Record) -> None:
+        _write_whole(self._record(record.job), asdict(record))
+
+    def _record(self, job: int) -> Path:
+        return self.path / ".jobs" / f"{job}.json"
+
+    def close(self, records: list[Record]) -> None:
+        """The sweep has ended: what became of the jobs goes into one file."""
+        _remove_unfinished(self.path)
+        said = _read(self.path) or {}
+        jobs = [asdict(record) for record in records]
+        _write_whole(self.path / FILE, said | {"ended": _now(), "jobs": jobs})
+        shutil.rmtree(self.path / ".jobs", ignore_errors=True)
+
+    def remove(self) -> None:
+        """Leave nothing of a sweep in which no job succeeded."""
+        shutil.rmtree(self.path / ".jobs", ignore_errors=True)
+        _remove_unfinished(self.path)
+        (self.path / FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
+            self.path.parent.rmdir()
+
+
+def records_of(folder: Path) -> list[Record]:
+    """The jobs of a sweep that has ended. Raises ConfigError if `folder` holds none."""
+    said = _read(folder)
+    if said is None or not said.get("ended"):
+        raise ConfigError(
+            f"`{folder}` holds no sweep that has ended",
+            why="a sweep that was killed goes on when the same command is given again",
+            fix="give a folder with `sweep.json` and `leaderboard.md`, or the folders of runs",
+        )
+    return [Record(**job) for job in said["jobs"]]
+
+
+@contextmanager
+def opened(wanted: Path, material: Any, named: bool) -> Iterator[tuple[SweepFolder, bool]]:
+    """The folder to sweep in, held until the block ends, and whether an earlier process began it.
+
+    wanted: the folder of a new sweep; material: what makes two commands the same one (`same_sweep`);
+    named: the user asks for this very folder. Raises ConfigError if that one is another sweep's.
+    """
+    begun = [wanted] if named else sorted(wanted.parent.glob("*"), reverse=True)
+    for folder in begun:
+        said = _read(folder)
+        if said is None:
+            continue
+        with held(folder, wait=False) as mine:
+            if mine and _same(_read(folder), material):  # read again: it may have ended meanwhile
+                _forget_unfinished(folder)
+                yield SweepFolder(folder), True
+                return
+        if named:
+            holds = "holds another sweep, or one that has ended"
+            raise ConfigError(
+                f"`{folder}` {holds if mine else 'is being swept by another process'}",
+                where="hydra.sweep.dir",
+                why="only the same command goes on in a sweep's folder, and only until it has ended",
+                fix="choose another folder, or leave the choice to the toolkit",
+            )
+    if named and wanted.is_dir() and any(wanted.iterdir()):
+        raise ConfigError(
+            f"`{wanted}` is already there, and not an empty folder",
+            where="hydra.sweep.dir",
+            why="what an earlier run wrote is never overwritten",
+            fix="choose another folder, or remove it",
+        )
+    folder = _new(wanted, named)
+    with held(folder):
+        salt = secrets.token_hex(16)
+        _write_whole(folder / FILE, {"toolkit": __version__, "begun": _now(), "ended": None,
+                                     "salt": salt, "digest": _digest(material, salt)})  # fmt: skip
+        yield SweepFolder(folder), False
+
+
+def same_sweep(hydra: list[str], jobs: list[list[str]], composed: list[Any]) -> Any:
+    """What two commands have to share to be the same sweep: the words, and all that they compose into.
+
+    Interpolations stay as they are typed (`${now:…}` would differ each time), except that what they read
+    from the environment belongs to it.
+    """
+    names = sorted(set(re.findall(r"oc\.env:\s*(\w+)", json.dumps(composed, default=str))))
+    environment = {name: os.environ.get(name) for name in names}
+    return [__version__, hydra, jobs, composed, environment]
+
+
+def _same(said: dict[str, Any] | None, material: Any) -> bool:
+    return said is not None and not said.get("ended") and said["digest"] == _digest(material, said["salt"])
+
+
+def _digest(material: Any, salt: str) -> str:
+    """Slow on purpose: the configuration may hold a secret that a quick digest would let one guess."""
+    text = json.dumps(material, sort_keys=True, default=str, separators=(",", ":")).encode()
+    return hashlib.scrypt(text, salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32).hex()
+
+
+def _new(wanted: Path, named: bool) -> Path:
+    """Make the folder: the one asked for, or the next free name."""
+    if named:
+        wanted.mkdir(parents=True, exist_ok=True)
+        return wanted
+    for number in count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError
+
+
+def _forget_unfinished(folder: Path) -> None:
+    """What failed before the kill, or was under way, is tried again."""
+    for path in (folder / ".jobs").glob("*.json"):
+        record = SweepFolder(folder).record(int(path.stem))
+        if record is None or record.state != "done":
+            path.unlink()
+    _remove_unfinished(folder)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """What killed processes left of runs."""
+    for left in folder.glob(".unfinished-*"):
+        with suppress(OSError), held(left, wait=False) as mine:  # a worker may still be at it
+            if mine:
+                shutil.rmtree(left)
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    try:
+        said = json.loads((folder / FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) and {"digest", "salt"} <= said.keys() else None
+
+
+def _write_whole(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.new")
+    write_json(aside, value)
+    aside.replace(path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,261 @@
+"""The leaderboard of a sweep: settings side by side on validation, and which overrides mattered.
+
+A setting is a job's overrides without the seed. The best one on validation is selected; the test is
+looked at for the selected one only, unless asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from toolkit.evaluation.bootstrap import interval
+from toolkit.sweep.folder import Record
+from toolkit.sweep.overrides import swept as swept_keys
+from toolkit.sweep.overrides import value_of
+from toolkit.sweep.paired import LOWER_IS_BETTER, Difference, NotComparableError, pair
+from toolkit.sweep.runs import Run, Scored
+
+MEAN = "weighted mean of the targets"
+LOOKING = "test figures of settings that were not selected: whoever chooses by them has no test left"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What was overridden, besides the seed, and its finished runs."""
+
+    overrides: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.overrides) or "as declared"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A setting on a board: mean and spread (standard deviation) over its seeds.
+
+    difference: to the selected setting on the rows that both have; why_none: why there is none.
+    """
+
+    setting: Setting
+    values: tuple[float, ...]
+    test: tuple[float, ...]
+    selected: bool
+    difference: Difference | None = None
+    why_none: str = ""
+
+    @property
+    def mean(self) -> float:
+        return mean(self.values)
+
+    @property
+    def spread(self) -> float:
+        return spread(self.values)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mean validation metric of all runs with one value of one override."""
+
+    key: str
+    value: str
+    runs: int
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Board:
+    """One target, or the weighted mean of several. effects: the overrides that mattered most first."""
+
+    title: str
+    metric: str
+    lines: list[Line]
+    effects: list[Effect]
+
+    @property
+    def selected(self) -> Line | None:
+        return next((line for line in self.lines if line.selected), None)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All boards of a sweep. jobs: how many there were; failed: those that gave no run."""
+
+    name: str
+    jobs: int
+    boards: list[Board]
+    failed: list[Record]
+    notes: list[str] = field(default_factory=list)
+    test_of_all: bool = False
+
+
+def mean(values: Sequence[float]) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def spread(values: Sequence[float]) -> float:
+    """Standard deviation of a sample; NaN for one value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
+
+
+def build(name: str, found: Sequence[tuple[Record, Run | None]], test_of_all: bool = False) -> Leaderboard:
+    """The leaderboard of a sweep's jobs: records, and the runs of those that are done."""
+    done = [(record, run) for record, run in found if run is not None]
+    failed = [record for record, run in found if run is None]
+    swept = swept_keys([record.overrides for record, _ in found if record.overrides])
+    settings = _settings(done, swept)
+    if not settings:
+        return Leaderboard(name, len(found), [], failed)
+    targets = list(dict.fromkeys(target for _, run in done for target in run.targets))
+    shared = [t for t in targets if all(t in run.targets for _, run in done)]
+    tables = {target: _Table(settings, target) for target in targets}
+    mixed = (
+        _Mixed([tables[t] for t in shared])
+        if len(shared) > 1 and len({tables[t].kind for t in shared}) == 1
+        else None
+    )
+    chief = mixed or tables[(shared or targets)[0]]
+    best = chief.best()
+    boards = [table.board(best, test_of_all, _effects(done, swept, table.of)) for table in ([mixed] if mixed else []) + list(tables.values())]  # fmt: skip
+    return Leaderboard(
+        name, len(found), boards, failed, _notes(settings, boards, targets, shared, mixed), test_of_all
+    )
+
+
+def _settings(done: Sequence[tuple[Record, Run]], swept: Sequence[str]) -> list[Setting]:
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for record, run in done:
+        words = ((key, value_of(record.overrides, key)) for key in swept if key != "seed")
+        groups.setdefault(tuple(f"{key}={value}" for key, value in words if value is not None), []).append(
+            run
+        )
+    return [Setting(words, tuple(sorted(runs, key=lambda run: run.seed))) for words, runs in groups.items()]
+
+
+class _Table:
+    """The settings on one target."""
+
+    def __init__(self, settings: Sequence[Setting], target: str) -> None:
+        self.title = target
+        self.settings = [s for s in settings if all(target in run.targets for run in s.runs)]
+        runs = [run for setting in self.settings for run in setting.runs]
+        kinds = {run.targets[target]["type"] for run in runs}
+        chosen_by = {run.metric(target) for run in runs}
+        self.metric = chosen_by.pop() if len(chosen_by) == 1 else runs[0].targets[target]["headline"]
+        self.kind = (kinds.pop(), self.metric) if len(kinds) == 1 else target
+        self._rows: dict[tuple[str, int], Scored] = {}
+
+    def of(self, run: Run, part: str = "validation") -> float:
+        """The metric of a run; NaN if it does not have the target."""
+        return run.value(self.title, self.metric, part) if self.title in run.targets else math.nan
+
+    def best(self) -> Setting:
+        """Best mean on validation, among those with the most seeds: a failed seed must not be of advantage."""
+        most = max(len(setting.runs) for setting in self.settings)
+        sign = -1.0 if self.metric in LOWER_IS_BETTER else 1.0
+        full = [setting for setting in self.settings if len(setting.runs) == most]
+        return max(
+            full, key=lambda s: np.nan_to_num(sign * mean([self.of(run) for run in s.runs]), nan=-np.inf)
+        )
+
+    def board(self, best: Setting, test_of_all: bool, effects: list[Effect]) -> Board:
+        lines = []
+        for setting in self.settings:
+            selected = setting is best
+            line = Line(setting, tuple(self.of(run) for run in setting.runs),
+                        tuple(self.of(run, "test") for run in setting.runs) if selected or test_of_all else (), selected)  # fmt: skip
+            if not selected and best in self.settings:
+                try:
+                    line = replace(line, difference=self.difference(setting, best))
+                except NotComparableError as why:
+                    line = replace(line, why_none=str(why))
+            lines.append(line)
+        sign = 1 if self.metric in LOWER_IS_BETTER else -1
+        lines.sort(key=lambda line: (math.isnan(line.mean), sign * line.mean))
+        return Board(self.title, self.metric, lines, effects)
+
+    def difference(self, a: Setting, b: Setting) -> Difference:
+        by_seed = [{run.seed: run for run in setting.runs} for setting in (a, b)]
+        seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
+        if not seeds:
+            raise NotComparableError("they have no seed in common")
+        sides = [[self._scored(runs[seed]) for seed in seeds] for runs in by_seed]
+        return pair(*sides).differences([self.metric])[self.metric]
+
+    def _scored(self, run: Run) -> Scored:
+        key = (str(run.folder), run.seed)
+        if key not in self._rows:
+            self._rows[key] = run.scored(self.title, "validation")
+        return self._rows[key]
+
+
+class _Mixed(_Table):
+    """The weighted mean of several targets of one type."""
+
+    def __init__(self, tables: Sequence[_Table]) -> None:
+        self.title, self.tables = MEAN, tables
+        self.settings, self.metric, self.kind = tables[0].settings, tables[0].metric, tables[0].kind
+
+    def of(self, run: Run, part: str = "validation") -> float:
+        weights = [run.weight(table.title) for table in self.tables]
+        return float(np.average([table.of(run, part) for table in self.tables], weights=weights))
+
+    def difference(self, a: Setting, b: Setting) -> Difference:
+        """Draws of the targets may come from different rows; they are paired where the entities are the same."""
+        found = [table.difference(a, b) for table in self.tables]
+        weights = [b.runs[0].weight(table.title) for table in self.tables]
+        if len({one.drawn for one in found}) > 1:
+            raise NotComparableError("the targets have different entities, so their draws are not paired")
+        draws = np.average([one.draws for one in found], axis=0, weights=weights)
+        value = float(np.average([one.value for one in found], weights=weights))
+        return Difference(
+            value, *interval(draws), draws, max(one.rows for one in found), found[0].entities, found[0].drawn
+        )
+
+
+def _effects(
+    done: Sequence[tuple[Record, Run]], swept: Sequence[str], of: Callable[[Run], float]
+) -> list[Effect]:
+    found: list[tuple[float, list[Effect]]] = []
+    for key in swept:
+        groups: dict[str, list[float]] = {}
+        for record, run in done:
+            value = of(run)
+            if not math.isnan(value):
+                groups.setdefault(value_of(record.overrides, key) or "as declared", []).append(value)
+        effects = [
+            Effect(key, value, len(values), mean(values), spread(values)) for value, values in groups.items()
+        ]
+        if effects:
+            found.append((max(e.mean for e in effects) - min(e.mean for e in effects), effects))
+    return [effect for _, effects in sorted(found, key=lambda pair: -pair[0]) for effect in effects]
+
+
+def _notes(
+    settings: Sequence[Setting], boards: Sequence[Board], targets: Sequence[str], shared: Sequence[str], mixed: _Mixed | None
+) -> list[str]:  # fmt: skip
+    notes = []
+    chief = boards[0]
+    others = [line for line in chief.lines if not line.selected]
+    tied = [line for line in others if line.difference and not line.difference.certain]
+    if others:
+        notes.append(
+            f"{len(tied)} of {len(others)} other settings cannot be told apart from it (the interval of the difference holds zero)"
+        )
+    if len(settings) > 1:
+        notes.append(
+            f"it is the best of {len(settings)} on validation, so its validation figure flatters it; its test figure does not"
+        )
+    if len({len(setting.runs) for setting in settings}) > 1:
+        notes.append("settings with fewer finished seeds than others are listed, but not selected")
+    if len(targets) > 1 and mixed is None:
+        notes.append(
+            f"selected by `{(shared or targets)[0]}`: the targets have no common metric, or not all settings have them"
+        )
+    return notes

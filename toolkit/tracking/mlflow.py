@@ -1,0 +1,76 @@
+"""MLflow, through its client: an experiment per recipe, a run per run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from toolkit.tracking import Tracked
+from toolkit.tracking.settings import MLflow
+
+LONGEST = 6_000  # characters of a parameter's value that MLflow takes
+BATCH = 100  # parameters of one request
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def write(settings: MLflow, run: Tracked) -> None:
+    """Log parameters, metrics, files and the bundle."""
+    for name, value in QUIET.items():  # before the import: it reads them then
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param
+
+    root = Path(settings.folder).resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    with _alone(root / ".lock"):  # two jobs must not make the database at the same moment
+        client = MlflowClient(settings.uri or f"sqlite:///{root / 'mlflow.db'}")
+        experiment = _experiment(client, settings, run, root)
+    now = int(time.time() * 1000)
+    started = client.create_run(experiment, run_name=run.name, tags={"run_folder": str(run.folder)})
+    key = started.info.run_id
+    try:
+        for some in _batched(run.params.items()):
+            params = [Param(name, value[:LONGEST]) for name, value in some]
+            client.log_batch(key, params=params)
+        for some in _batched(run.metrics.items()):
+            client.log_batch(key, metrics=[Metric(name, value, now, 0) for name, value in some])
+        if settings.artifacts:
+            client.log_artifacts(key, str(run.folder))
+    except BaseException:
+        client.set_terminated(key, "FAILED")
+        raise
+    client.set_terminated(key)
+
+
+def _experiment(client: Any, settings: MLflow, run: Tracked, root: Path) -> str:
+    name = settings.experiment or run.recipe
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    place = None if settings.uri else (root / "artifacts" / name).as_uri()
+    return client.create_experiment(name, artifact_location=place)
+
+
+def _batched(items: Iterable[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
+    rest = iter(items)
+    while some := list(islice(rest, BATCH)):
+        yield some
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,135 @@
+"""Fitting models on one split, or finding what an interrupted or earlier run has fitted on the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from toolkit.config.schema import Config
+from toolkit.data.cache import Cache, code_digest
+from toolkit.models import store
+from toolkit.models.interface import Batch, Column, Fitted, Task
+from toolkit.registry import models
+
+BASELINES = ("prior", "rule")
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What all models of a split are fitted on.
+
+    origin: digest of all that X is made from, and of which rows train and which validate.
+    """
+
+    tasks: Sequence[Task]
+    columns: Sequence[Column]
+    train: Batch
+    valid: Batch
+    origin: str
+
+    def apart(self) -> list[Material]:
+        """The same for each task alone."""
+        return [
+            replace(
+                self,
+                tasks=[task],
+                train=Batch(self.train.X, self.train.y[:, [index]]),
+                valid=Batch(self.valid.X, self.valid.y[:, [index]]),
+            )
+            for index, task in enumerate(self.tasks)
+        ]
+
+    def key(self) -> dict[str, Any]:
+        """What stands for it in the cache. Labels stand for themselves: how they came about is not asked."""
+        labels = hashlib.sha256()
+        for batch in (self.train, self.valid):
+            labels.update(np.ascontiguousarray(batch.y).data)
+        tasks = [(task.name, task.type, task.classes) for task in self.tasks]
+        return {"origin": self.origin, "tasks": tasks, "labels": labels.hexdigest()}
+
+
+def with_baselines(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The configurations of all models to fit: naive baseline, best single rule, and those declared."""
+    return {name: models.get(name).config(kind=name) for name in BASELINES} | dict(declared)
+
+
+def fit(
+    name: str, model: Any, material: Material, config: Config, cache: Cache, progress: Progress
+) -> tuple[Fitted, float]:
+    """Fit one model on all tasks, or find it. Returns the fitted model and the seconds that it took.
+
+    A model that fits its tasks one by one has an entry in the cache for each: a target more is a fit more.
+    """
+    component = models.get(model.kind)
+    built = component.build(model)
+    if name in BASELINES:
+        return _fit(name, built, material, config, progress)
+    settings = {
+        "model": model.model_dump(mode="json"), "seed": config.seed, "threads": threads(config), "versions": library_versions(),
+        "component": component.digest, "code": code_digest("models", "training"),
+    }  # fmt: skip
+
+    def find(some: Material, label: str) -> tuple[Fitted, float]:
+        new: list[tuple[Fitted, float]] = []
+
+        def build(folder: Path) -> None:
+            fitted, seconds = _fit(name, built, some, config, progress)
+            store.save(folder / "model", model, fitted)
+            (folder / "fit.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+            new.append((fitted, seconds))
+
+        folder = cache.entry("fits", settings | some.key(), build, label)
+        if new:
+            return new[0]
+        seconds = json.loads((folder / "fit.json").read_text(encoding="utf-8"))["seconds"]
+        return store.load(folder / "model"), float(seconds)
+
+    if not getattr(built, "one_by_one", False):
+        return find(material, name)
+    found = [find(some, f"{name} on {some.tasks[0].name}") for some in material.apart()]
+    return built.join([fitted for fitted, _ in found]), sum(seconds for _, seconds in found)
+
+
+def _fit(
+    name: str, built: Any, material: Material, config: Config, progress: Progress
+) -> tuple[Fitted, float]:
+    begun = time.perf_counter()
+
+    def tell(target: str, done: int, total: int, running: tuple[str, float] | None = None) -> None:
+        now = f", {running[0]} {running[1]:.4f}" if running else ""
+        progress(f"fitting {name}: {target} {done}/{total}{now}", done / max(total, 1))
+
+    fitted = built.fit(
+        material.tasks, material.columns, material.train, material.valid,
+        seed=config.seed, threads=threads(config), progress=tell,
+    )  # fmt: skip
+    return fitted, time.perf_counter() - begun
+
+
+def threads(config: Config) -> int:
+    return config.engine.threads or os.cpu_count() or 1
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decide what comes out."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    def of(*names: str) -> str:
+        for name in names:
+            try:
+                return version(name)
+            except PackageNotFoundError:
+                continue
+        return "?"
+
+    libraries = ("numpy", "scikit-learn", "lightgbm", "xgboost", "duckdb", "pandas")
+    return {name: of(name, f"{name}-cpu") for name in libraries}

@@ -1,0 +1,1 @@
+"""Choosing a model's settings by trials on training and validation rows."""

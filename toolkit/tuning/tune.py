@@ -1,0 +1,56 @@
+"""All studies of a split: each declared model that has a `search` space gets the settings that did best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from toolkit.config.schema import Config
+from toolkit.data.cache import Cache, code_digest, digest
+from toolkit.errors import ConfigError
+from toolkit.models.interface import Column, Task
+from toolkit.registry import models
+from toolkit.tuning.objective import Fold, Objective
+from toolkit.tuning.settings import Optuna
+from toolkit.tuning.study import Studied, applied, study
+
+Progress = Callable[[str, float], None]
+
+
+def tune(
+    config: Config, tasks: Sequence[Task], columns: Sequence[Column], folds: Callable[[], Sequence[Fold]], origin: Mapping[str, Any],
+    threads: int, cache: Cache, progress: Progress,
+) -> tuple[dict[str, Any], dict[str, Studied]]:  # fmt: skip
+    """The models as they are to be fitted, and the studies behind them, by the model's name.
+
+    folds: makes what trials are fitted on and judged by; origin: digests of what that is made from. A
+    study lies in the cache under everything that a trial's result depends on, so more trials go on with
+    the trials there are.
+    """
+    tuning = config.tuning
+    if not isinstance(tuning, Optuna):
+        return dict(config.model), {}
+    spaces = {name: model for name, model in config.model.items() if getattr(model, "search", None)}
+    if not spaces:
+        raise ConfigError(
+            "`tuning` has nothing to try: no model declares a `search` space",
+            where="tuning",
+            why=f"the models are {', '.join(config.model)}",
+            fix="declare it in the model's file, for example search: {learning_rate: {float: [0.01, 0.3], log: true}}",
+        )
+    objective = Objective(
+        tasks, columns, folds(), {name: target.weight for name, target in config.target.items()}, config.evaluation.select_by,
+        config.seed, max(1, threads // tuning.workers),
+    )  # fmt: skip
+    found, studies = dict(config.model), {}
+    for name, model in spaces.items():
+        material = {
+            "origin": origin, "model": model.model_dump(mode="json"), "kind": models.get(model.kind).digest, "code": code_digest("models", "tuning"),
+            "search": {key: one.model_dump(mode="json") for key, one in model.search.items()}, "metric": objective.name, "weights": objective.weights,
+            "tuning": tuning.model_dump(exclude={"trials", "minutes", "workers", "storage"}), "seed": config.seed, "threads": objective.threads,
+        }  # fmt: skip
+        studies[name] = study(
+            name, tuning, model, objective, cache.place("tuning", digest(material)[:32]), progress
+        )
+        found[name] = applied(model, studies[name].best)
+    return found, studies
