@@ -277,7 +277,7 @@ def meddled(made: Experiment, change: Any) -> Evidence:
 
     outcome = made.run()
     change(outcome)
-    judge_test(made.config, outcome, made.prepared.matrix)
+    judge_test(made.config, outcome, made.prepared.matrix, lambda what, share: None)
     return evidence_of(made, outcome)[0]
 
 

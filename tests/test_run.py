@@ -407,7 +407,7 @@ class TestSecrets:
         """Neither in the names of its folders nor in a file of Hydra's own."""
         said = work.run("-m", "recipe=shop", "seed=1,2", "+vars.api_key=Hunter2xyz")
         assert said.code == 0, said.err
-        jobs = list((work.folder / "outputs").glob("shop/multirun/*/*"))
+        jobs = list((work.folder / "outputs").glob("shop/multirun/*/*/metrics.json"))
         assert len(jobs) == 2
         for path in (work.folder / "outputs").rglob("*"):
             assert "Hunter2" not in str(path)

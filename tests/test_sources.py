@@ -21,6 +21,7 @@ from conftest import Place, column, rejected, rows
 
 from toolkit.config.tables import DatabaseSource, Dataset
 from toolkit.data import tables
+from toolkit.data.sources import packaged_extension
 from toolkit.errors import ConfigError, DataError, UserError
 
 SPEC: dict[str, Any] = {"key": "id", "known": "always", "columns": {"id": "text", "town": "text"}}
@@ -364,7 +365,7 @@ class TestDatabases:
 
     def test_sqlite_through_the_engines_extension(self, place: Place) -> None:
         try:
-            ALONE.load_extension("sqlite")
+            ALONE.load_extension(packaged_extension("sqlite") or "sqlite")
         except duckdb.Error:
             pytest.skip("the DuckDB extension `sqlite` is not installed on this machine")
         import sqlite3
@@ -399,7 +400,7 @@ class TestDatabases:
         path = place.folder / "x.sqlite"
         path.write_bytes(b"SQLite format 3\0" + bytes(100))
         try:
-            ALONE.load_extension("sqlite")
+            ALONE.load_extension(packaged_extension("sqlite") or "sqlite")
         except duckdb.Error:
             for kind in ("sqlite", "duckdb"):  # the engine knows a SQLite file when it sees one
                 with pytest.raises(

@@ -128,7 +128,7 @@ class TestProgress:
             ticker("cohort", 0.0)
             assert ticker.live is not None
             ticker.live.refresh()
-        assert "job 2 seed=2" in file.getvalue()
+        assert "job 1  seed=2" in file.getvalue()
         assert "✓" not in file.getvalue()  # a sweep's own line tells that the job is done
 
 

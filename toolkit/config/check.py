@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from toolkit.config.names import WRONG
+from toolkit.config.names import WrongNameError
 from toolkit.config.place import Path, Place, bare, place_of
 from toolkit.config.provenance import Provenance
 from toolkit.config.secrets import looks_secret
@@ -65,7 +65,8 @@ def mistakes(
 
 def _place(root: type[BaseModel], item: Any) -> Place:
     """Where an error lies. Those of config/names.py say their key as it is, without pydantic's tags."""
-    return Place(item["loc"], Any, None, None, ()) if item["type"] == WRONG else place_of(root, item["loc"])
+    told = isinstance(item.get("ctx", {}).get("error"), WrongNameError)
+    return Place(item["loc"], Any, None, None, ()) if told else place_of(root, item["loc"])
 
 
 def _grouped(found: list[Located], plain: Any, depth: int = 0) -> Iterator[list[Located]]:
@@ -173,8 +174,8 @@ def _choices(text: str) -> list[str]:
 def _words(place: Place, item: Any) -> tuple[str, str | None]:
     """What is wrong, and the fix."""
     kind, context, name = item["type"], item.get("ctx", {}), _name(place)
-    if kind == WRONG:
-        return f"{name}: {context['what']}", context["fix"]
+    if isinstance(wrong := context.get("error"), WrongNameError):
+        return f"{name}: {wrong.what}", wrong.fix
     if kind == "missing":
         return f"{name} is missing", _allowed(place)
     if kind == "extra_forbidden":

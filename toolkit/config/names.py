@@ -1,7 +1,7 @@
 """Names that a declaration uses for what it declares elsewhere: each is looked up, each wrong one told.
 
-pydantic checks one value at a time; that `table: giftz` names no table is seen only from the whole. A
-`Wrong` goes out through pydantic like its own errors, with the key of the very name that is wrong.
+pydantic checks one value at a time; that `table: ordrs` names no table is seen only from the whole. A
+`WrongNameError` goes out through pydantic like its own errors, with the key of the very name that is wrong.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import InitErrorDetails
 
 from toolkit.errors import did_you_mean
 
-WRONG = "wrong_name"  # pydantic's `type` of the errors that are raised here
 Path = tuple[str | int, ...]
 
 
-@dataclass(frozen=True)
-class Wrong:
+@dataclass
+class WrongNameError(ValueError):
     """A name that means nothing where it stands. path: keys from the model that checks down to the name."""
 
     path: Path
@@ -28,20 +27,19 @@ class Wrong:
     what: str
     fix: str
 
+    def __str__(self) -> str:
+        return f"{self.what}; {self.fix}"
+
     @classmethod
-    def among(cls, path: Path, name: str, what: str, valid: Iterable[str]) -> Wrong:
+    def among(cls, path: Path, name: str, what: str, valid: Iterable[str]) -> WrongNameError:
         """The usual one: the fix is the nearest of the valid names."""
         return cls(path, name, what, did_you_mean(name, valid))
 
 
-def refuse(model: str, found: Iterable[Wrong]) -> None:
+def refuse(model: str, found: Iterable[WrongNameError]) -> None:
     """Raise what is wrong, from inside a validator of `model`; nothing if nothing is."""
     details = [
-        InitErrorDetails(
-            type=PydanticCustomError(WRONG, "{what}", {"what": wrong.what, "fix": wrong.fix}),
-            loc=wrong.path,
-            input=wrong.name,
-        )
+        InitErrorDetails(type="value_error", loc=wrong.path, input=wrong.name, ctx={"error": wrong})
         for wrong in found
     ]
     if details:
@@ -63,8 +61,10 @@ def used(declared: Any, field: str, path: Path = ()) -> Iterator[tuple[Path, str
             yield from used(value, field, (*path, step))
 
 
-def unknown(declared: Any, field: str, valid: Collection[str], noun: str, path: Path = ()) -> Iterator[Wrong]:
+def unknown(
+    declared: Any, field: str, valid: Collection[str], noun: str, path: Path = ()
+) -> Iterator[WrongNameError]:
     """Names at keys called `field` that are not among the valid ones."""
     for at, name in used(declared, field, path):
         if name not in valid:
-            yield Wrong.among(at, name, f"no {noun} is called `{name}`", valid)
+            yield WrongNameError.among(at, name, f"no {noun} is called `{name}`", valid)

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
-from toolkit.config.names import Wrong, refuse, unknown
+from toolkit.config.names import WrongNameError, refuse, unknown
 from toolkit.config.node import Node
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.time import SpanText
@@ -174,7 +174,7 @@ class Config(Node):
 
     @model_validator(mode="after")
     def tables_and_relations_are_declared(self) -> Config:
-        wrong: list[Wrong] = []
+        wrong: list[WrongNameError] = []
         for place in ("target", "features", "cohort"):
             node = getattr(self, place)
             wrong += unknown(node, "table", self.dataset.tables, "table", (place,))

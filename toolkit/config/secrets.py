@@ -16,7 +16,7 @@ SHAPED = re.compile(
     re.IGNORECASE,
 )
 RANDOM = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w+/=-]{32,}")
-# A part of a path or of a name: customers, LoginTokens, export20240501all, V2, 12mo.
+# A part of a path or of a name: clients, LoginTokens, export20240501all, V2, 12mo.
 WORD = re.compile(r"[A-Z]?[a-z]*\d{0,8}[a-z]*|([A-Z]?[a-z]{2,})+\d{0,8}|[A-Z]+\d{0,8}|\d+[a-z]{0,2}")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 import toolkit.simulate  # noqa: F401  registers the worlds
-from toolkit.config.names import Path, Wrong, refuse, unknown
+from toolkit.config.names import Path, WrongNameError, refuse, unknown
 from toolkit.config.node import Node
 from toolkit.config.time import ZoneText
 from toolkit.registry import worlds
@@ -126,7 +126,9 @@ class Table(Node):
         refuse(
             "Table",
             (
-                Wrong.among((role,), name, f"`{role}: {name}` is not among the table's columns", self.columns)
+                WrongNameError.among(
+                    (role,), name, f"`{role}: {name}` is not among the table's columns", self.columns
+                )
                 for role, name in roles
                 if name and name not in self.columns
             ),
@@ -167,7 +169,7 @@ class Dataset(Node):
     def entity_is_a_keyed_table(self) -> Dataset:
         if self.entity not in self.tables:
             what = f"`entity: {self.entity}` is not among the dataset's tables"
-            refuse("Dataset", [Wrong.among(("entity",), self.entity, what, self.tables)])
+            refuse("Dataset", [WrongNameError.among(("entity",), self.entity, what, self.tables)])
         if len(self.tables[self.entity].keys) != 1:
             raise ValueError(f"table `{self.entity}` is the entity table and needs exactly one `key` column")
         return self
@@ -198,7 +200,7 @@ class Dataset(Node):
             refuse(
                 "Dataset",
                 (
-                    Wrong.among(("relations", name, *at), column,
+                    WrongNameError.among(("relations", name, *at), column,
                                 f"table `{relation.table}` has no column `{column}`", valid)
                     for at, column in parts
                     if column and not table.infer and column not in valid

@@ -230,12 +230,12 @@ def _attach(kind: str, place: str, engine: Engine) -> None:
     if (DATABASE,) in attached:
         return
     if kind != "duckdb":
-        engine.connection.load_extension(_packaged_extension(kind) or kind)
+        engine.connection.load_extension(packaged_extension(kind) or kind)
     options = "READ_ONLY" if kind == "duckdb" else f"TYPE {kind}, READ_ONLY"
     engine.connection.execute(f"ATTACH {sql.render(sql.literal(place))} AS {DATABASE} ({options})")
 
 
-def _packaged_extension(kind: str) -> str | None:
+def packaged_extension(kind: str) -> str | None:
     """The engine's extension from the Python package that carries it, if that is installed for this release."""
     package = f"duckdb_extension_{kind}_scanner"
     if (found := find_spec(package)) is None or not found.submodule_search_locations:

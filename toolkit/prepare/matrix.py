@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from sqlglot import exp
 
 from toolkit.config.measures import Calendar, Cohort, FeatureSet, Target
-from toolkit.config.tables import Dataset, Source
+from toolkit.config.tables import BY_ROW, Dataset, Source
 from toolkit.config.time import Span
 from toolkit.data import sql
 from toolkit.data import tables as data_tables
@@ -95,9 +95,15 @@ class Compiled:
 
     def assumptions(self) -> list[str]:
         """What is taken on trust: rows of undated tables, whatever reads them."""
-        undated = [name for name, table in self.tables.loaded.items() if not table.spec.clock]
+        loaded = self.tables.loaded.items()
         return [
-            f"table `{name}` has no clock: its rows are taken as known at every cutoff" for name in undated
+            f"table `{name}` has no clock: its rows are taken as known at every cutoff"
+            for name, table in loaded
+            if not table.spec.clock
+        ] + [
+            f"table `{name}` has no key: a row is known by its position, as long as the file stays the same"
+            for name, table in loaded
+            if table.spec.key == BY_ROW
         ]
 
 

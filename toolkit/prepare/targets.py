@@ -315,7 +315,7 @@ def _choices(found: list[str], wanted: str = "") -> str:
         return "the column has no values at all"
     if len(found) > 20:
         return f"the column has {len(found)} values: a number is predicted with `type: regression` and no `positive`"
-    return did_you_mean(wanted, found) if wanted else f"one of: {', '.join(found)}"
+    return did_you_mean(wanted, found) if wanted else f"one of: {', '.join(f'`{value}`' for value in found)}"
 
 
 def _positive(node: ColumnTarget, found: list[str], where: str) -> str:

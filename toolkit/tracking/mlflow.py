@@ -32,11 +32,16 @@ def write(settings: MLflow, run: Tracked) -> None:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
 
-    root = Path(settings.folder).resolve()
-    root.mkdir(parents=True, exist_ok=True)
-    with _alone(root / ".lock"):  # two jobs must not make the database at the same moment
-        client = MlflowClient(settings.uri or f"sqlite:///{root / 'mlflow.db'}")
-        experiment = _experiment(client, settings, run, root)
+    name = settings.experiment or run.recipe
+    if settings.uri:
+        client = MlflowClient(settings.uri)
+        experiment = _experiment(client, name, None)
+    else:
+        root = Path(settings.folder).resolve()
+        root.mkdir(parents=True, exist_ok=True)
+        with _alone(root / ".lock"):  # two jobs must not make the database at the same moment
+            client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+            experiment = _experiment(client, name, (root / "artifacts" / name).as_uri())
     now = int(time.time() * 1000)
     started = client.create_run(experiment, run_name=run.name, tags={"run_folder": str(run.folder)})
     key = started.info.run_id
@@ -54,13 +59,17 @@ def write(settings: MLflow, run: Tracked) -> None:
     client.set_terminated(key)
 
 
-def _experiment(client: Any, settings: MLflow, run: Tracked, root: Path) -> str:
-    name = settings.experiment or run.recipe
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
-    place = None if settings.uri else (root / "artifacts" / name).as_uri()
-    return client.create_experiment(name, artifact_location=place)
+def _experiment(client: Any, name: str, place: str | None) -> str:
+    """The id of the experiment of that name, which another job may be making at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    if (found := client.get_experiment_by_name(name)) is None:
+        try:
+            return client.create_experiment(name, artifact_location=place)
+        except MlflowException:
+            if (found := client.get_experiment_by_name(name)) is None:
+                raise
+    return found.experiment_id
 
 
 def _batched(items: Iterable[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
