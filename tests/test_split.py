@@ -176,3 +176,22 @@ def test_horizons_are_measured_on_the_calendar_of_the_cohorts_zone() -> None:
     moments, entity = np.repeat(stamps, 400), np.tile(KEYS, 3)
     (found,) = assign(node, entity, moments, [span("1 month")], 1, zone="Asia/Tokyo")
     assert set(moments[found.rows(UNUSED)]) == {stamps[1]}
+
+
+@pytest.mark.parametrize(
+    "strata",
+    [
+        np.random.default_rng(0).normal(size=400),
+        np.array([f"class {n // 2}" for n in range(400)], dtype=object),
+    ],
+    ids=["a number", "200 classes of two"],
+)
+def test_stratified_leaves_every_part_its_share_whatever_the_label(strata: np.ndarray) -> None:
+    declared = {"kind": "random", "test": 0.2, "validation": 0.2, "stratify": "label"}
+    (found,) = split(declared, None, entity=KEYS, cutoff=np.full(400, np.datetime64("NaT")), strata=strata)
+    counts = found.counts()
+    assert counts["test"] == pytest.approx(80, abs=10)
+    assert counts["validation"] == pytest.approx(80, abs=10)
+    if strata.dtype != object:
+        means = [strata[found.rows(part)].mean() for part in (TRAIN, VALIDATION, TEST)]
+        assert max(means) - min(means) < 0.1  # by chance alone they differ by about 0.13 and more

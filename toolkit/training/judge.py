@@ -243,4 +243,4 @@ def _segment(matrix: Matrix, name: str, rows: np.ndarray) -> np.ndarray:
         names = np.array([*map(str, column.categories), "missing"], dtype=object)
         return names[column.codes[rows]].astype(str)
     values, codes = np.unique(column[rows], return_inverse=True)
-    return np.array(["missing" if np.isnan(value) else f"{value:g}" for value in values])[codes]
+    return np.array(["missing" if np.isnan(value) else f"{value:.9g}" for value in values])[codes]

@@ -24,6 +24,9 @@ from toolkit.errors import ConfigError, DataError
 TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
 NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test", UNUSED: "unused"}
 
+TENTHS = 10
+RARE = 20  # entities; a class of fewer cannot be shared out evenly
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -185,14 +188,23 @@ def _lots(entity: np.ndarray, seed: int) -> np.ndarray:
     return hashed / 2.0**64
 
 
+def _classes(strata: np.ndarray) -> np.ndarray:
+    """Labels as texts [rows]; a number of many values as the tenth of the rows that it lies in."""
+    values = pd.Series(strata)
+    if pd.api.types.is_float_dtype(values) and values.nunique() > TENTHS:
+        values = (values.rank(pct=True) * TENTHS).apply(np.ceil)
+    return values.astype(str).to_numpy(object)
+
+
 def _within(lot: np.ndarray, entity: np.ndarray, strata: np.ndarray) -> np.ndarray:
     """Lots turned into even ranks inside each class, so that every part holds its share of it.
 
-    An entity belongs to the class of its first row; all of its rows follow.
+    An entity belongs to the class of its first row; all of its rows follow. Classes too rare to have
+    their share in every part are dealt together.
     """
-    people = pd.DataFrame(
-        {"entity": entity, "lot": lot, "class": pd.Series(strata).astype(str)}
-    ).drop_duplicates("entity")
+    people = pd.DataFrame({"entity": entity, "lot": lot, "class": _classes(strata)}).drop_duplicates("entity")
+    small = people.groupby("class")["lot"].transform("size") < RARE
+    people.loc[small, "class"] = "rare"
     rank = people.groupby("class")["lot"].rank(method="first") - 0.5
     people["lot"] = rank / people.groupby("class")["lot"].transform("size")
     return people.set_index("entity")["lot"].loc[entity].to_numpy()

@@ -1,0 +1,71 @@
+"""What a model may get besides the design matrix: events in order, and a graph of relations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The last events of each row before its cutoff, ragged: row i has `offsets[i]:offsets[i + 1]`, oldest first.
+
+    offsets: int64 [rows + 1]; numeric: float32 [events, channels], NaN is missing; codes: int32
+    [events, categorical], -1 is missing; channels: names of the numeric ones; categorical: (name, levels).
+    """
+
+    name: str
+    offsets: np.ndarray
+    numeric: np.ndarray
+    codes: np.ndarray
+    channels: tuple[str, ...]
+    categorical: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Events of each row: int64 [rows]."""
+        return np.diff(self.offsets)
+
+    def some(self, rows: np.ndarray) -> Sequences:
+        """The sequences of some rows (positions)."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        events = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return replace(self, offsets=offsets, numeric=self.numeric[events], codes=self.codes[events])
+
+
+@dataclass(frozen=True)
+class Relation:
+    """Edges of one type as compressed rows: node i hears from `indices[indptr[i]:indptr[i + 1]]`.
+
+    indptr: int64 [nodes + 1]; indices: int64 [edges]; weight: float32 [edges].
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Relations between entities as known at each cutoff. A node is an entity at a cutoff.
+
+    X: float32 [nodes, features], NaN is missing; row_node: int64 [rows], the node of each row; dropped:
+    relation → edges that pointed to unknown entities.
+    """
+
+    name: str
+    X: np.ndarray
+    features: tuple[str, ...]
+    row_node: np.ndarray
+    relations: Mapping[str, Relation]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    def some(self, rows: np.ndarray) -> Graph:
+        """The same graph, for some rows (positions)."""
+        return replace(self, row_node=self.row_node[rows])
