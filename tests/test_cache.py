@@ -219,3 +219,35 @@ class TestSweeping:
         assert [path.exists() for path in (old, asked, new, killed)] == [False, True, True, False]
         assert cache.entry("kind", "old", lambda folder: None) == old  # and is made again
         assert len(cache.built) == 4
+
+    def test_one_that_is_killed_leaves_no_half_of_an_entry(self, tmp_path: Path) -> None:
+        def build(folder: Path) -> None:
+            for number in range(3):
+                (folder / str(number)).write_text("")
+
+        path = Cache(tmp_path).entry("kind", "it", build)
+        os.utime(path, (0, 0))
+        script = (
+            "import os, shutil, signal, sys; from pathlib import Path; from toolkit.data.cache import Cache\n"
+            "def torn(path):\n"
+            "    next(path.iterdir()).unlink()\n"
+            "    os.kill(os.getpid(), signal.SIGKILL)\n"
+            "shutil.rmtree = torn\n"
+            "Cache(Path(sys.argv[1])).sweep(1)"
+        )
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=environment)
+        assert done.returncode == -signal.SIGKILL
+        again = Cache(tmp_path)
+        assert len(list(again.entry("kind", "it", build).iterdir())) == 3
+        assert (
+            len(list((tmp_path / "kind").iterdir())) == 2
+        )  # the entry and its lock: the torn half is gone, too
+
+    def test_one_that_is_being_built_is_not_waited_for(self, tmp_path: Path) -> None:
+        def build(folder: Path) -> None:
+            os.utime(folder, (0, 0))
+            Cache(tmp_path).sweep(1)
+            assert folder.is_dir()
+
+        Cache(tmp_path).entry("kind", "it", build)

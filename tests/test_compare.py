@@ -65,6 +65,7 @@ def test_metrics_configuration_and_features_side_by_side(work: Work, runs: list[
     assert changes == {("r2", "removed", "profile.town"), ("r2", "removed", "profile.age")}
     assert "shared labelled rows" in said.out
     assert "0 added, 2 removed" in said.out
+    assert "leave out that the thresholds were fitted on the same validation rows" in said.out
 
 
 def test_test_figures_come_on_demand_with_a_warning(work: Work, runs: list[str]) -> None:
@@ -136,6 +137,7 @@ class TestRefused:
             (["runs/r0", "runs/r0"], "given twice"),
             (["runs/r0", "data"], "is not a run's folder"),
             (["runs/r0", "runs"], "the runs in it are r0, r1, r2"),
+            (["sweeps"], "`sweeps` is the folder of sweeps"),
             (["runs/r0", "runs/r1", "tset=all"], "did you mean `test`?"),
             (["runs/r0", "runs/r1", "test=some"], "can only be `all`"),
         ],
@@ -143,6 +145,7 @@ class TestRefused:
     def test_what_is_no_pair_of_runs(
         self, work: Work, runs: list[str], words: list[str], message: str
     ) -> None:
+        work.write({"sweeps/2021/sweep.json": "{}", "sweeps/2022/sweep.json": "{}"})
         said = work.run("compare", *words)
         assert said.code == 2
         assert message in said.err

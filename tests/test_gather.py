@@ -17,6 +17,7 @@ from toolkit.errors import LeakError
 from toolkit.report.evidence import Evidence
 from toolkit.report.explain import Explained, explain, taken
 from toolkit.report.gather import gather
+from toolkit.report.predictions import write_lists
 from toolkit.runfolder import plain
 from toolkit.training.outcome import Outcome
 from toolkit.training.split import TEST, VALIDATION
@@ -113,6 +114,11 @@ def test_the_cut_is_of_validation_rows(run: tuple[Experiment, Outcome, Evidence]
     acted = score >= cut.thresholds[i]
     assert cut.recall[i] == pytest.approx(y[acted].sum() / y.sum())
     assert cut.chosen == outcome.chosen("y").threshold.value
+    scores = outcome.scores[(outcome.chosen("y").model, "y")]
+    acted = scores.score[n:] >= cut.chosen
+    assert (
+        scores.probability[n:][~acted].max() <= cut.chosen_probability <= scores.probability[n:][acted].min()
+    )
 
 
 def test_drivers_are_the_columns_that_made_the_label(run: tuple[Experiment, Outcome, Evidence]) -> None:
@@ -122,6 +128,8 @@ def test_drivers_are_the_columns_that_made_the_label(run: tuple[Experiment, Outc
     moves = {d.feature: d.direction for d in yes.drivers}
     assert (moves["all.age"], moves["all.visits"], moves["all.plan"]) == ("rises", "rises", "levels")
     assert spent.drivers[0].interval[0] > 0
+    assert all(d.clear == (d.interval[0] > 0 or d.interval[1] < 0) for d in yes.drivers)
+    assert {d.levels is not None for d in yes.drivers if d.direction == "levels"} == {True}
     assert "validation rows" in yes.explained_by
     assert yes.drivers[0].text.endswith("of rows")
 
@@ -228,6 +236,11 @@ def test_several_classes(tmp_path: Path) -> None:
     assert {d.feature for d in found.drivers[:2]} == {"all.age", "all.visits"}
     assert sum(b.rows for b in found.calibration.after) == found.confusion.sum()
     assert found.verdict.better_than_chance is True
+    assert found.verdict.test_rows == found.confusion.sum()
+    assert found.verdict.rarest == found.confusion.sum(axis=1).min()
+    assert {d.direction for d in found.drivers} == {""}
+    assert {example.predicted for example in found.examples} <= {"old", "eager", "other"}
+    assert all(example.probability >= 1 / 3 for example in found.examples)  # that of the decided class
     assert len(found.examples) >= 4
     assert found.examples[0].reasons
 
@@ -244,7 +257,18 @@ def test_several_test_cutoffs_one_list(tmp_path: Path) -> None:
     verdict = evidence.targets[0].verdict
     newest = made.prepared.matrix.cutoff[outcome.rows[outcome.n_valid :]] == np.datetime64("2022-01-01")
     assert verdict.rows == newest.sum()
-    assert evidence.targets[0].gains.rows == len(newest) > verdict.rows
+    target = evidence.targets[0]
+    assert target.gains.rows == verdict.rows == target.listed < len(newest) == verdict.test_rows
+    assert 0 < verdict.acted <= verdict.rows
+    write_lists(10_000, made.prepared.matrix, outcome, "UTC", tmp_path / "lists")
+    written = pd.read_csv(tmp_path / "lists" / "again.csv", dtype={"entity": str})
+    rows = outcome.rows[outcome.n_valid :][newest]
+    label = pd.Series(outcome.y[outcome.n_valid :, 0][newest], made.prepared.matrix.entity[rows].astype(str))
+    tenths = label[written["entity"]].groupby(written["decile"].to_numpy())
+    assert [d.positives for d in target.deciles] == tenths.sum().tolist()
+    assert [d.rows for d in target.deciles] == tenths.size().tolist()
+    lowest = written.groupby("decile")["probability"].last()
+    assert [d.lowest_probability for d in target.deciles] == pytest.approx(lowest.tolist(), abs=1e-6)
     assert {example.cutoff for example in evidence.targets[0].examples} == {"2022-01-01"}
     assert [entry["cutoff"] for entry in evidence.data.cohort if entry["part"] == "test"] == [
         "2021-01-01",
@@ -256,7 +280,15 @@ def test_several_test_cutoffs_one_list(tmp_path: Path) -> None:
 def test_a_capacity_is_the_size(tmp_path: Path) -> None:
     capacity = {"kind": "fill_capacity", "count": 37}
     verdict = of(flat(tmp_path, clean(800), threshold=capacity)).targets[0].verdict
-    assert (verdict.size, verdict.because) == (37, "the capacity")
+    assert (verdict.size, verdict.because, verdict.acted, verdict.covers_all) == (
+        37,
+        "the capacity",
+        37,
+        False,
+    )
+    roomy = {"kind": "fill_capacity", "count": 5_000}
+    verdict = of(flat(tmp_path / "all", clean(800), threshold=roomy)).targets[0].verdict
+    assert (verdict.size, verdict.covers_all) == (verdict.rows, True)
 
 
 def test_a_list_longer_than_half_the_rows_gives_way_to_the_threshold(tmp_path: Path) -> None:
@@ -294,6 +326,9 @@ def test_one_class_in_the_test(tmp_path: Path, label: float) -> None:
     assert math.isnan(target.verdict.value)
     assert target.verdict.better_than_chance is None
     assert target.verdict.margin is None
+    assert target.verdict.rarest == 0
+    assert target.models[0].undefined["roc_auc"] == ("no negative row" if label else "no positive row")
+    assert target.verdict.interval[0] < target.verdict.interval[1]
     assert target.verdict.found == target.verdict.size * label
     for group in target.groups:
         assert group["roc_auc"] is None
@@ -316,6 +351,24 @@ def test_no_label_in_the_test(tmp_path: Path) -> None:
     )
     assert target.drivers
     assert target.cut is not None
+
+
+def test_no_label_in_the_newest_list(tmp_path: Path) -> None:
+    """Older test rows have labels: the metric stands, and the verdict on a list does not."""
+    persons, events = people()
+    made = experiment(dated(
+        tmp_path, persons, events, cohort={"cutoffs": ["2019-01-01", "2020-01-01", "2021-01-01", "2022-01-01"], "having": [{"table": "events"}]},
+        split={"kind": "temporal", "test": {"cutoffs": 2}}, evaluation={"bootstrap": 30},
+    ))  # fmt: skip
+
+    def change(outcome: Outcome) -> None:
+        newest = made.prepared.matrix.cutoff[outcome.rows] == np.datetime64("2022-01-01")
+        outcome.y[newest] = np.nan
+
+    target = meddled(made, change).targets[0]
+    assert (target.verdict, target.gains, target.deciles, target.examples) == (None, None, [], [])
+    assert next(line for line in target.models if line.chosen).test["roc_auc"] > 0.5
+    assert target.listed > 0
 
 
 def test_targets_that_apply_to_some_rows_only(tmp_path: Path) -> None:
@@ -409,6 +462,13 @@ def test_deciles_and_gains_carry_what_rows_bring_in_the_horizon(tmp_path: Path) 
     assert target.gains.value[0] == 0
     assert sum(d.value for d in target.deciles) == pytest.approx(target.gains.value_total)
     assert target.deciles[-1].value_capture == pytest.approx(1)
+    verdict, at = target.verdict, np.searchsorted(target.gains.called, target.verdict.size)
+    assert verdict.money == target.gains.value[at]
+    assert verdict.money_at_random == pytest.approx(after["amount"].sum() * verdict.size / verdict.rows)
+    assert (
+        verdict.money_interval is None
+        or verdict.money_interval[0] < verdict.money < verdict.money_interval[1]
+    )
 
 
 def test_a_target_without_a_worth_carries_no_money(tmp_path: Path) -> None:

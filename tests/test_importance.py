@@ -55,6 +55,20 @@ def test_a_loss_of_r2_is_twice_the_variance_that_the_column_carries() -> None:
     assert loss.low[0] < 2 * 4 / spread < loss.high[0]
 
 
+def test_a_loss_of_r2_from_few_rows_is_as_that_from_many() -> None:
+    """Folds of twenty rows have spreads of their own; held against that of all rows, the mean stays in place."""
+    predict, losses = linear(np.array([2.0, 1.0, 0.0, -1.0, 0.0])), []
+    for seed in range(60):
+        X, y = world(60, seed)
+        X[:2], y[:2, 1] = 0, (15, -15)  # in one fold or two, and a spread that the others lack
+        [loss] = importance.permutation(
+            lambda X: predict(X)[1:], X, y[:, 1:], [NUMBER], np.arange(60), [0], seed
+        )
+        spread = ((y[:, 1] - y[:, 1].mean()) ** 2).mean()
+        losses.append(loss.mean[0] * spread)
+    assert np.mean(losses) == pytest.approx(2 * 4, rel=0.1)
+
+
 def test_intervals_speak_of_other_rows_as_well() -> None:
     """A column that the model uses, and that tells nothing: in 19 of 20 worlds its interval holds 0.
 
@@ -139,6 +153,13 @@ def test_levels_beyond_the_most_frequent_are_together() -> None:
     moves, shape = effects.effect(x, np.ones(len(x)), Column("x", "categorical", levels))
     assert moves == "levels"
     assert [text for text, *_ in shape] == [*levels[:8], "32 others"]
+
+
+def test_levels_that_tell_have_rows_and_a_name() -> None:
+    column = Column("x", "categorical", ("a", "b", "c"))
+    shape = [("a", 500, 0.1), ("b", 400, -0.1), ("c", 4, -5.0), ("7 others", 90, 3.0), ("missing", 50, 0.2)]
+    assert effects.telling_levels(shape, column) == ("b", "missing")
+    assert effects.telling_levels(shape[:1] + shape[2:4], column) is None
 
 
 def test_replacement_gives_a_linear_model_its_own_terms() -> None:

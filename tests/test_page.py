@@ -22,8 +22,9 @@ from toolkit.report.embed import downloads, embedded
 from toolkit.report.evidence import Driver, Evidence, Reason, Verdict
 from toolkit.report.figures import count, figure, interval, quantity, rough, share, signed
 from toolkit.report.page import render, write
+from toolkit.report.phrases import calibration_note, capacity, direction, example, line_drawn, meaning, role
 from toolkit.report.svg import ticks
-from toolkit.report.words import capacity, overall, standing, verdict
+from toolkit.report.words import overall, standing, verdict, warning
 
 NB = "\u00a0"
 HOSTILE = [
@@ -88,15 +89,16 @@ def read(evidence: Evidence) -> Page:
 @pytest.mark.parametrize(
     ("value", "low", "high", "said"),
     [
-        (1243, 1186, 1300, "1,240 ± 60"),  # to the place of the margin's first digit
-        (12_340, 12_220, 12_460, "12,340 ± 120"),  # two digits where the first is a 1
+        (1243, 1186, 1300, "1,243 ± 60"),  # the margin to its first digit
+        (12_343, 12_223, 12_463, "12,343 ± 120"),  # two digits where the first is a 1
         (101, 95, 107, "101 ± 6"),
         (7, 7, 7, "7"),
+        (0.4, 0, 1, "0.4 ± 1"),  # one call
         (7, math.nan, math.nan, "7"),
         (math.nan, 1, 2, "–"),
     ],
 )
-def test_an_expectation_has_no_more_digits_than_it_knows(
+def test_an_expectation_keeps_its_units_and_its_margin_says_what_it_knows(
     value: float, low: float, high: float, said: str
 ) -> None:
     assert rough(value, low, high).replace(NB, " ") == said
@@ -107,7 +109,7 @@ def test_numbers_have_separators_a_true_minus_and_a_dash_where_there_is_none() -
     assert [figure(0.7514), figure(-0.02), figure(0.00004), figure(math.inf)] == [
         "0.751",
         "−0.020",
-        "4e−05",
+        "0.00004",
         "–",
     ]
     assert [signed(0.04), signed(-0.04), signed(0.0), signed(-0.0)] == ["+0.040", "−0.040", "0.000", "0.000"]
@@ -150,6 +152,10 @@ def of(**changes: Any) -> Verdict:
         "by `x` alone: a: 3%",
         True,
         True,
+        rows=40_000,
+        positives=3_280,
+        test_rows=40_000,
+        rarest=3_280,
     )
     return replace(found, **changes)
 
@@ -161,7 +167,7 @@ def said(**changes: Any) -> tuple[str, str, str]:
 
 def test_the_verdict_says_whom_to_call_what_to_expect_and_what_chance_gives() -> None:
     headline, lines, tone = said()
-    assert headline == "Call these 5,000: expect 1,240 ± 60 to say yes"
+    assert headline == "Call these 5,000: expect 1,243 ± 60 to say yes"
     assert "Calling 5,000 at random gives 410. The list finds 3.0 times as many." in lines
     assert (
         "It beats the best simple rule (by `x` alone): AUC +0.045, 95 % interval +0.028 to +0.059; the interval excludes zero."
@@ -187,16 +193,17 @@ def test_no_better_than_chance_is_said_plainly() -> None:
     )
     assert headline == "No better than chance"
     assert (
-        "Of 5,000 called by this list, 410\u00a0±\u00a040 said yes; 5,000 called at random give 410. Do not choose by this list."
+        "Of 5,000 called by this list, 412 said yes (another such list: 372 to 452, 95 % interval); 5,000 called at random give 410. Do not choose by this list."
         in lines
     )
     assert tone == "bad"
 
 
 def test_without_an_interval_nothing_is_claimed() -> None:
-    _, lines, tone = said(
+    headline, lines, tone = said(
         interval=None, value_interval=None, margin=None, better_than_rule=None, better_than_chance=None
     )
+    assert headline == "1,243 of the first 5,000 said yes; luck was not ruled out"
     assert "cannot be told whether this is more than luck" in lines
     assert "was not compared" in lines
     assert tone == "doubt"
@@ -205,8 +212,16 @@ def test_without_an_interval_nothing_is_claimed() -> None:
 
 
 def test_the_other_types_say_how_right_they_are() -> None:
-    assert verdict(made.multiclass()).headline.replace(NB, " ") == "Names the right class for 71 % of rows"
-    assert verdict(made.regression()).headline == "Predictions are off by 96.2 on average"
+    assert (
+        verdict(made.multiclass()).headline.replace(NB, " ")
+        == "Names the right class for 71 % of rows; the naive guess 48 %"
+    )
+    assert (
+        verdict(made.regression()).headline == "Predictions are off by 96.2 on average; the naive guess 141.9"
+    )
+    lines = " ".join(verdict(made.regression()).lines)
+    assert "MAE 96.2 (95 % interval 93.1 to 99.4); the best simple rule has 118.0." in lines
+    assert "R² on rows it has never seen: 0.520 (95 % interval 0.490 to 0.550)." in lines
 
 
 def test_several_targets_are_summed_up_in_a_sentence() -> None:
@@ -234,13 +249,147 @@ def test_the_capacity_sentences_read_the_curves() -> None:
     assert capacity(bare, 4_500)[2:] == ["", ""]
 
 
+# --- what must not be promised ----------------------------------------------------------------------
+
+
+def test_too_few_rows_to_tell_are_not_called_chance() -> None:
+    """An interval that ends near chance shows that there is little; one that reaches far shows too few rows."""
+    little = said(value=0.503, value_interval=(0.48, 0.52), better_than_chance=False)
+    unsure = said(value=0.58, value_interval=(0.46, 0.69), better_than_chance=False)
+    assert little[0] == unsure[0] == "No better than chance"
+    assert "does not tell a yes from a no" in little[1]
+    assert "With 40,000 test rows, 3,280 of them with the rarest answer, it cannot be told from chance: AUC 0.580, 95 % interval 0.460 to 0.690. More test rows are needed." in unsure[1]  # fmt: skip
+    useless = replace(made.regression().verdict or of(), value=0.01, value_interval=(-0.02, 0.03), better_than_chance=False)  # fmt: skip
+    lines = verdict(replace(made.regression(), verdict=useless)).lines
+    assert (
+        lines[0]
+        == "On rows that it has never seen, the model adds nothing to the naive guess: R² 0.010, 95 % interval −0.020 to 0.030."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline", "line", "tone"),
+    [
+        ({"margin": (-0.04, -0.06, -0.02), "better_than_rule": False}, "Worse than a simple rule", "Use the rule.", "bad"),
+        ({"test_rows": 24, "rarest": 9}, "Too few test rows to say", "24 test rows have an answer, 9 of them the rarest one.", "doubt"),
+        ({"test_rows": 900, "rarest": 3}, "Too few test rows to say", "At least 30 rows, 5 of each answer, are needed", "doubt"),
+        ({"size": 18_000, "covers_all": True}, "You can call all 18,000, so the order does not matter", "Were only a tenth called (1,800), expect ", "doubt"),
+        ({"size": 109, "rows": 1_093, "positives": 280, "acted": 921, "because": "a tenth of the rows"}, "Call these 109", "The threshold would act on 921 of 1,093 (84 %), too many to be a choice", "good"),
+        ({"money": 51_200.0, "money_interval": (47_000.0, 55_000.0), "money_at_random": 9_000.0}, "Call these 5,000", "These 5,000 bring 51,200 (95 % interval 47,000 to 55,000); as many at random bring 9,000.", "good"),
+    ],
+)  # fmt: skip
+def test_a_list_is_recommended_only_where_it_may_be(
+    changes: dict[str, Any], headline: str, line: str, tone: str
+) -> None:
+    found = said(**changes)
+    assert found[0].startswith(headline)
+    assert line in found[1].replace(NB, " ")
+    assert found[2] == tone
+
+
+def test_a_warning_stands_wherever_one_might_act() -> None:
+    page = read(made.evidence(made.binary(good=False)))
+    assert page.text.count("No better than chance: do not choose by it.") == 3  # slider, drivers, downloads
+    assert warning(made.binary()) == ""
+
+
+def test_a_yes_is_described_or_as_declared() -> None:
+    plain = replace(made.binary("label"), description="", horizon="")
+    of_column = {"kind": "column", "table": "clients", "column": "left"}
+    assert meaning(plain, of_column) == "label, declared as `column`: column `left` of table `clients`"
+    assert meaning(plain, {}) == "label"
+    config = "target:\n  label: {kind: column, table: clients, column: left}\n"
+    assert (
+        "“Yes” means: label, declared as column: column left of table clients."
+        in read(made.evidence(plain, config=config)).text
+    )
+
+
+def test_examples_speak_their_type_and_of_what_matters() -> None:
+    found = made.examples()[2]
+    text = example(found, made.binary())
+    assert text.startswith("Ranked 41st of 18,000, with a probability of 88 %".replace(" %", NB + "%"))
+    assert "(12) and orders in 12 months (9) raise the score. Region (West) lowers the score." in text
+    assert "visits" not in text  # 6 % of the strongest
+    fallen = replace(found, reasons=[Reason("a", "1", -0.9, "age"), Reason("b", "2", 0.5, "visits")])
+    assert "Age (1) lowers the score. Visits (2) raises the score." in example(fallen, made.binary())
+    other = replace(found, predicted="team", probability=0.67, label=2.0)
+    assert example(other, made.multiclass()).startswith(f"Ranked 41st, predicted team, 67{NB}%.")
+    assert example(other, made.multiclass()).endswith("The true class was enterprise.")
+    assert [role(found, t) for t in (made.binary(), made.multiclass(), made.regression())] == ["Expected, but did not", "Sure, and wrong", "Predicted too high"]  # fmt: skip
+
+
+def test_an_effect_is_claimed_only_where_there_is_one() -> None:
+    parts = [("North", 5_200, 0.2), ("West", 1_900, -0.3)]
+    driver = Driver("region", "", 0.1, (0.05, 0.15), None, "levels", parts, ("West", "North"))
+    assert direction(replace(driver, levels=None)) == "depends on the level"
+    assert direction(driver) == "highest for North, lowest for West"
+    assert direction(replace(driver, clear=False)) == "no clear effect"
+    assert direction(replace(driver, direction="", shape=[])) == ""
+    flat = [replace(d, direction="", shape=[]) for d in made.drivers()]
+    assert "Effect on the score" not in read(made.evidence(replace(made.multiclass(), drivers=flat))).text
+
+
+def test_calibration_that_did_not_help_is_said_to() -> None:
+    found = made.calibration()
+    assert calibration_note(found) == ""
+    worse = replace(found, figures_after=found.figures_after | {"log_loss": 0.47})
+    assert (
+        calibration_note(worse)
+        == "Calibration did not help on these rows: log loss 0.440 before, 0.470 after."
+    )
+    only = replace(found, figures_before={"log_loss": 0.5}, figures_after={"log_loss": 0.4})
+    text = read(made.evidence(replace(made.multiclass(), calibration=only))).text
+    assert "ECE, the expected calibration error" not in text
+
+
+def test_a_threshold_is_given_as_the_list_has_it() -> None:
+    assert line_drawn(replace(made.cut(), chosen_probability=None)).startswith(
+        "Rows that score 0.360 or more"
+    )
+
+
+def test_one_cutoff_is_no_segment() -> None:
+    groups = [g for g in made.groups() if g["group"] != "2024-01-01T00:00:00"]
+    assert any(g["by"] == "cutoff" for g in groups)
+    assert "By cutoff" in read(made.evidence()).text
+    assert "By cutoff" not in read(made.evidence(replace(made.binary(), groups=groups))).text
+
+
+def test_lists_say_their_date_and_how_to_make_todays() -> None:
+    text = read(made.evidence()).text
+    assert "5,000 rows; list as of 2024-01-01, used to test the model" in text
+    assert "For today’s list: python -m toolkit score" in text
+    clockless = replace(made.data(), cohort=[{"cutoff": "NaT", "part": "test", "rows": 9}])
+    assert "A list holds the test rows. For other rows: " in read(made.evidence(data=clockless)).text
+
+
+def test_a_long_name_is_clamped_and_whole_in_its_title() -> None:
+    name = "orders." + "very_long_column_name_" * 13
+    target = made.binary()
+    page = read(made.evidence(replace(target, drivers=[replace(target.drivers[0], feature=name, text="")])))
+    assert {"class": "name long", "title": name} in page.all("bdi")
+
+
+def test_several_targets_have_links_to_their_parts() -> None:
+    links = {a.get("href") for a in read(made.evidence(made.binary("a"), made.regression())).all("a")}
+    assert {"#t1-list", "#t1-drivers", "#t2-errors", "#t2-models"} <= links
+
+
+def test_what_is_zero_but_for_rounding_reads_as_zero() -> None:
+    line = replace(made.regression().models[0], test={"r2": -6.3e-06}, intervals={"r2": (-1e-05, -1e-07)})
+    text = read(made.evidence(replace(made.regression(), models=[line, *made.regression().models[1:]]))).text
+    assert "6.3" not in text.split("Models side by side")[1].split("On earlier dates")[0]
+    assert [figure(-6.3e-06), figure(0.00063)] == ["−6.3 × 10⁻⁶", "0.00063"]
+
+
 # --- the page ---------------------------------------------------------------------------------------
 
 
 def test_a_target_is_told_in_the_order_of_a_reader() -> None:
     page = read(made.evidence())
     assert [h.replace(NB, " ").strip() for h in page.headings] == [
-        "orders_again", "Call these 1,500: expect 730 ± 50 to say yes", "How far down the list to go", "Models side by side",
+        "orders_again", "Call these 1,500: expect 729 ± 50 to say yes", "How far down the list to go", "Models side by side",
         "Can the probabilities be believed?", "Where to draw the line", "For whom it works", "What drives it", "The data", "Tables",
         "Rows per cutoff", "Leak audit", "Drift and gaps", "Distributions of the strongest features", "Features that move together",
         "Tuning", "lightgbm", "Model card", "Downloads",
@@ -251,8 +400,8 @@ def test_the_page_says_what_the_evidence_holds() -> None:
     text = read(made.evidence()).text
     for part in (
         "Which clients order again in the coming year?", "“Yes” means: Orders within 12 months of the cutoff.", "Why 1,500: the declared capacity.",
-        "863", "2.40", "287,989", "0.764 to 0.797", "highest F1 on validation: 0.554", "withheld: fewer than 50 rows", "no positive row",
-        "days since the last order", "the more, the lower the score", "highest for North, lowest for West", "Ranked 1st of 18,000",
+        "863", "2.40", "287,989", "0.764 to 0.797", "highest F1 on validation: 0.554", "a probability of 34.0 % or more (a raw score of 0.360)", "Lowest probability", "withheld: fewer than 50 rows", "no positive row",
+        "days since the last order", "the more, the lower the score", "highest for North, lowest for West", "Ranked 1st of 18,000, with a probability of 93 %.",
         "amount is not above 0: 101", "1 to look at.", "known gap of 2022", "30 trials", "python -m toolkit score", "5,000 rows",
     ):  # fmt: skip
         assert part in text, part

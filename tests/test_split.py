@@ -194,4 +194,4 @@ def test_stratified_leaves_every_part_its_share_whatever_the_label(strata: np.nd
     assert counts["validation"] == pytest.approx(80, abs=10)
     if strata.dtype != object:
         means = [strata[found.rows(part)].mean() for part in (TRAIN, VALIDATION, TEST)]
-        assert max(means) - min(means) < 0.1  # by chance alone they differ by about 0.13 and more
+        assert max(means) - min(means) < 0.1  # unstratified, a mean of 80 has a standard error of 0.11

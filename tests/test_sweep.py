@@ -27,7 +27,7 @@ from toolkit.evaluation.bootstrap import EntityBootstrap, interval
 from toolkit.sweep import board_page, leaderboard
 from toolkit.sweep.folder import Record, SweepFolder, opened, same_sweep
 from toolkit.sweep.leaderboard import Leaderboard
-from toolkit.sweep.overrides import swept
+from toolkit.sweep.overrides import numbered, swept, value_of
 from toolkit.sweep.paired import NotComparableError, pair
 from toolkit.sweep.runs import Run, Scored
 from toolkit.sweep.sweeper import share
@@ -269,6 +269,7 @@ def test_if_no_job_succeeds_nothing_stays(sweeps: Sweeps) -> None:
     assert said.out.count("bad luck") >= 2
     assert "0 of 2 jobs done" in said.out
     assert sweeps.all() == []
+    assert [path.name for path in (sweeps.folder / "outputs").iterdir()] == [".cache"]
 
 
 def test_a_mistake_in_one_job_is_told_before_any_starts(work: Work) -> None:
@@ -317,6 +318,99 @@ def test_the_same_command_goes_on_where_a_killed_sweep_stopped(sweeps: Sweeps) -
     assert len(sweeps.all()) == 2
 
 
+def test_jobs_done_before_the_data_changed_are_done_again(sweeps: Sweeps) -> None:
+    words = ("model=fine,wait,logistic",)
+    process = sweeps.start(*words)
+    until(lambda: list(sweeps.folder.glob("outputs/*/multirun/*/.jobs/1.json")))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    data = [json.loads((sweeps.only() / "0/data.json").read_text())["orders"]["rows_read"]]
+    with open(sweeps.folder / "data/orders.csv", "a") as file:
+        file.write("0001,2021-03-01,5.0\n")
+    (sweeps.folder / "go").touch()
+    said = sweeps.run(*words)
+    assert said.code == 0, said.err
+    assert "the data has changed since 1 of the jobs were done" in said.out
+    data += [json.loads((sweeps.only() / n / "data.json").read_text())["orders"]["rows_read"] for n in "012"]
+    assert data == [data[0], *[data[0] + 1] * 3]
+    assert len(lines(sweeps.only())) == 3
+
+
+def test_a_job_that_read_other_data_is_not_compared(sweeps: Sweeps) -> None:
+    process = sweeps.start("model=fine,wait,logistic")
+    until(lambda: list(sweeps.folder.glob("outputs/*/multirun/*/.unfinished-1-*")))
+    until(lambda: list((sweeps.folder / "outputs/.cache/features").glob("*")))
+    time.sleep(3)  # the second job has read its data by now
+    with open(sweeps.folder / "data/orders.csv", "a") as file:
+        file.write("0001,2021-03-01,5.0\n")
+    (sweeps.folder / "go").touch()
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 2, err
+    assert out.count("table `orders` is not what the newest job read") == 2
+    assert [line["setting"] for line in lines(sweeps.only())] == ["model=logistic"]
+
+
+def test_workers_end_with_the_sweep_and_the_share_of_cores_does_not_change(sweeps: Sweeps) -> None:
+    words = ("model=fine,wait", *JOBLIB)
+    process = sweeps.start(*words)
+    until(lambda: list(sweeps.folder.glob("outputs/*/multirun/*/0/metrics.json"))
+          and list(sweeps.folder.glob("outputs/*/multirun/*/.jobs/1.json")))  # fmt: skip
+    process.kill()  # the sweep alone, not its workers
+    process.communicate()
+
+    def gone() -> bool:
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    try:
+        until(gone, 15)
+    finally:
+        if not gone():
+            os.killpg(process.pid, signal.SIGKILL)
+    (sweeps.folder / "go").touch()
+    said = sweeps.run(*words)
+    assert said.code == 0, said.err
+    assert "1 of 2 jobs are done" in said.out
+    threads = {re.search(r"  threads: \d+", (sweeps.only() / n / "config.yaml").read_text())[0] for n in "01"}  # type: ignore[index]
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize("multirun", [False, True])
+@pytest.mark.parametrize("wrapped", ["cause", "context", "mistake"])
+def test_an_interruption_behind_another_error_is_no_bug(
+    work: Work, monkeypatch: pytest.MonkeyPatch, multirun: bool, wrapped: str
+) -> None:
+    from toolkit import runner
+    from toolkit.errors import DataError
+
+    def run(*_: Any, **__: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            if wrapped == "cause":
+                raise RuntimeError("query interrupted") from error
+            if wrapped == "mistake":
+                raise DataError("the file cannot be read") from None
+            raise RuntimeError("query interrupted")  # noqa: B904
+
+    monkeypatch.setattr(runner, "run", run)
+    said = work.run(*(["-m", "seed=1,2"] if multirun else []), "recipe=shop")
+    assert said.code == 130
+    assert "interrupted" in said.err
+    assert "Traceback" not in said.err
+    assert "bug" not in said.out + said.err
+
+
+def test_a_file_of_the_users_is_not_taken_for_hydras(work: Work) -> None:
+    work.write({"mine/multirun.yaml": "precious"})
+    assert work.run("plan", "recipe=shop", "hydra.sweep.dir=mine").code == 0
+    assert work.run("recipe=shop", "hydra.sweep.dir=mine").code == 0
+    assert (work.folder / "mine/multirun.yaml").read_text() == "precious"
+
+
 @pytest.mark.parametrize("change", ["yaml", "words", "environment"])
 def test_another_declaration_is_another_sweep(
     sweeps: Sweeps, change: str, monkeypatch: pytest.MonkeyPatch
@@ -360,6 +454,42 @@ def test_a_sweep_that_is_under_way_is_left_alone(tmp_path: Path) -> None:
         assert third.path in (first.path, second.path)
         third.close([Record(0, "done")])
     assert "hunter2" not in json.dumps(json.loads((first.path / "sweep.json").read_text()))
+
+
+@pytest.mark.parametrize("first_is", ["holding", "beginning"])
+def test_two_sweeps_into_one_folder_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first_is: str
+) -> None:
+    """Both saw an empty folder; one was quicker to hold it, or has written and ended already."""
+    from contextlib import ExitStack
+
+    from toolkit.errors import ConfigError
+    from toolkit.sweep import folder as module
+
+    real, first = module._new, ExitStack()
+
+    def late(wanted: Path, named: bool) -> Path:
+        made = real(wanted, named)
+        monkeypatch.setattr(module, "_new", real)
+        first.enter_context(opened(tmp_path / "a", [1], named=True))
+        if first_is == "beginning":
+            first.close()
+        return made
+
+    monkeypatch.setattr(module, "_new", late)
+    with first, pytest.raises(ConfigError), opened(tmp_path / "a", [2], named=True):
+        pass
+    with opened(tmp_path / "a", [1], named=True) as (_, again):
+        assert again  # the first one's
+
+
+def test_other_code_makes_another_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    from toolkit.sweep import folder as module
+
+    before = same_sweep([], [["seed=1"]], [{}])
+    assert before == same_sweep([], [["seed=1"]], [{}])
+    monkeypatch.setattr(module, "code_digest", lambda *_: "other")
+    assert before != same_sweep([], [["seed=1"]], [{}])
 
 
 def test_a_torn_file_of_a_killed_sweep_is_no_sweep(tmp_path: Path) -> None:
@@ -441,6 +571,106 @@ def test_which_overrides_mattered(board: Leaderboard) -> None:
     assert (good.mean, good.runs) == (pytest.approx(line.mean), 2)
 
 
+def test_a_value_is_judged_by_what_every_value_was_tried_with(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    y, entity = rng.integers(0, 2, 200).astype(float), np.arange(200).astype(str)
+    found: list[tuple[Record, Run | None]] = []
+    for number, (model, seed, score) in enumerate([("a", 1, y), ("a", 2, 1 - y), ("b", 1, y * 0.9)]):
+        words = [f"model={model}", f"seed={seed}"]
+        found.append(write_run(tmp_path, number, seed, score, y, entity, overrides=words))
+    found.append((Record(3, "died", "3", ["model=b", "seed=2"], "gone", 1), None))
+    effects = {e.value: e for e in leaderboard.build("r", found).boards[0].effects if e.key == "model"}
+    assert {name: (e.mean, e.runs) for name, e in effects.items()} == {"a": (1.0, 1), "b": (1.0, 1)}
+
+
+def test_seeds_alone_and_single_values_are_no_override_that_matters(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    y, entity = rng.integers(0, 2, 100).astype(float), np.arange(100).astype(str)
+    seeds = [write_run(tmp_path, n, n, rng.random(100), y, entity, overrides=[f"seed={n}"]) for n in (1, 2)]
+    assert leaderboard.build("r", seeds).boards[0].effects == []
+    left = write_run(tmp_path, 3, 1, rng.random(100), y, entity, overrides=["model=a"])
+    lost = (Record(4, "died", "4", ["model=b"], "gone", 1), None)
+    assert leaderboard.build("r", [left, lost]).boards[0].effects == []
+
+
+class TestOnlyWhatSharesRowsIsRanked:
+    """Two settings, the second with the better figure; what they were validated on differs, or does not."""
+
+    def build(self, tmp_path: Path, other: str) -> Leaderboard:
+        rng = np.random.default_rng(6)
+        y, entity = rng.integers(0, 2, 300).astype(float), np.arange(300).astype(str)
+        worse = np.clip(0.5 + (y - 0.5) * 0.1 + rng.normal(0, 0.3, 300), 0, 1)
+        end = 290 if other == "rows" else 300
+        labels = np.where(np.arange(300) < 5, 1 - y, y) if other == "labels" else y
+        order = rng.permutation(end)
+        found = [
+            write_run(tmp_path, 0, 0, worse, y, entity, overrides=["split=temporal"]),
+            write_run(tmp_path, 1, 0, labels[order] * 0.9, labels[order], entity[order],
+                      overrides=["split=random"]),
+        ]  # fmt: skip
+        return leaderboard.build("r", found)
+
+    def test_the_same_rows_in_another_order(self, tmp_path: Path) -> None:
+        found = self.build(tmp_path, "order")
+        assert found.chief and found.chief.selected
+        assert found.chief.selected.setting.name == "split=random"
+
+    @pytest.mark.parametrize("other", ["rows", "labels"])
+    def test_other_rows_or_labels(self, tmp_path: Path, other: str) -> None:
+        found = self.build(tmp_path, other)
+        (board,) = found.boards
+        assert board.selected is None
+        assert not any(line.test for line in board.lines)
+        assert board.effects == []
+        assert "nothing is selected: 1 of 2 settings cannot be compared" in found.notes[0]
+        board_page.write(found, tmp_path)
+        assert {(line["place"], line["selected"]) for line in lines(tmp_path)} == {("", "no")}
+        assert "nothing is selected" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_what_cannot_be_compared_with_the_selected_one_is_counted(tmp_path: Path) -> None:
+    """A setting with fewer seeds may have other rows: it is listed, with how many rows are not shared."""
+    rng = np.random.default_rng(7)
+    y, entity = rng.integers(0, 2, 200).astype(float), np.arange(200).astype(str)
+    found = [write_run(tmp_path, n, n, rng.random(200), y, entity, overrides=["model=full", f"seed={n}"])
+             for n in (1, 2)]  # fmt: skip
+    found += [
+        write_run(tmp_path, 3, 1, rng.random(150), y[:150], entity[:150], overrides=["model=part", "seed=1"]),
+        write_run(tmp_path, 4, 3, rng.random(200), y, entity, overrides=["model=none", "seed=3"]),
+    ]
+    board = leaderboard.build("r", found)
+    by_name = {line.setting.name: line for line in board.boards[0].lines}
+    assert by_name["model=part"].difference.unshared == 50
+    assert by_name["model=none"].difference is None
+    assert "of 2 other settings cannot be told apart" in board.notes[0]
+    assert "; 1 cannot be compared with it" in board.notes[0]
+    board_page.write(board, tmp_path)
+    assert "150 (50 in one only)" in (tmp_path / "leaderboard.md").read_text()
+    assert {line["unshared_rows"] for line in lines(tmp_path)} == {"", "50"}
+
+
+def test_the_lead_is_of_the_board_that_selects(tmp_path: Path) -> None:
+    """The first job has a target of its own; they are chosen by the one that all have."""
+    rng = np.random.default_rng(8)
+    y, entity = rng.integers(0, 2, 200).astype(float), np.arange(200).astype(str)
+    found = [write_run(tmp_path, n, 0, score, y, entity, overrides=[f"target={n}"])
+             for n, score in enumerate([rng.random(200), y * 0.9])]  # fmt: skip
+    own, config = found[0][1].metrics["targets"], found[0][1].config["target"]
+    frame = pd.read_parquet(tmp_path / "0/predictions.parquet")
+    for name in ("label", "score", "probability", "decision"):
+        frame[f"own.{name}"] = frame[f"gives.{name}"]
+    frame.to_parquet(tmp_path / "0/predictions.parquet")
+    entry, weight = own.pop("gives"), config.pop("gives")
+    own |= {"own": entry, "gives": entry}
+    config |= {"own": weight, "gives": weight}
+    board = leaderboard.build("r", found)
+    assert [one.title for one in board.boards] == ["own", "gives"]
+    assert board.chief is board.boards[1]
+    first = next(board_page.lead(board))
+    assert first.startswith("selected by validation on the gives: target=1: roc_auc 1.0000")
+    assert "1 of 1 other" not in board.notes[0]
+
+
 def test_seeds_are_averaged_within_a_replicate() -> None:
     """By hand: the same draw of entities for both settings and seeds, mean over seeds, then the interval."""
     rng = np.random.default_rng(1)
@@ -456,7 +686,7 @@ def test_seeds_are_averaged_within_a_replicate() -> None:
     boot = EntityBootstrap(np.arange(300).astype(str), 1000, seed=0)
     draws = [np.mean([boot.binary(y, one.score)["roc_auc"] for one in side], axis=0) for side in (a, b)]
     assert (found.low, found.high) == pytest.approx(interval(draws[0] - draws[1]))
-    assert found.entities == 300
+    assert len(found.entities) == 300
 
 
 def test_rows_in_another_order_are_paired_by_key_and_other_labels_refused() -> None:
@@ -558,6 +788,26 @@ def test_a_secret_is_in_no_file_of_a_sweep(work: Work, monkeypatch: pytest.Monke
     for path in (work.folder / "outputs").rglob("*"):
         assert path.is_dir() or b"Hunter2" not in path.read_bytes()
     assert "Hunter2" not in said.out
+
+
+def test_jobs_that_differ_in_a_secret_only_stay_apart(work: Work) -> None:
+    said = work.run("-m", "recipe=shop", "+vars.api_key=Hunter2abc,Hunter2xyz", "seed=1,2")
+    assert said.code == 0, said.err
+    (sweep,) = (work.folder / "outputs").glob("*/multirun/*")
+    assert {(line["setting"], line["seeds"]) for line in lines(sweep)} == {
+        ("+vars.api_key=***1", "2"), ("+vars.api_key=***2", "2")
+    } or {(line["setting"], line["seeds"]) for line in lines(sweep)} == {
+        ("vars.api_key=***1", "2"), ("vars.api_key=***2", "2")
+    }  # fmt: skip
+    for path in (work.folder / "outputs").rglob("*"):
+        assert path.is_dir() or b"Hunter2" not in path.read_bytes()
+    assert "Hunter2" not in said.out
+
+
+def test_of_repeated_overrides_the_last_one_counts() -> None:
+    assert value_of(["model=a", "seed=1", "model=b"], "model") == "b"
+    assert value_of(["seed=1"], "model") is None
+    assert numbered([["k=a", "s=1"], ["k=b", "s=1"]]) == {"k=a": 1, "k=b": 2}
 
 
 def test_what_is_swept_is_what_differs() -> None:

@@ -35,6 +35,14 @@ def test_a_run_is_read_as_flat_parameters_and_metrics(run: Path) -> None:
     assert "orders_again/prior/test/roc_auc" in found.metrics
 
 
+def test_a_run_of_a_sweep_is_named_after_both_and_tells_its_overrides(work: Work) -> None:
+    assert work.run("-m", "recipe=shop", "seed=1,2", "+vars.api_key=Hunter2xyz", "hydra.sweep.dir=out/mine").code == 0  # fmt: skip
+    found = [read(work.folder / "out/mine" / name) for name in "01"]
+    assert [one.name for one in found] == ["mine/0", "mine/1"]
+    assert "seed=2" in found[1].params["overrides"].split()
+    assert "Hunter2" not in found[1].params["overrides"]
+
+
 def test_names_hold_no_letter_that_a_tracker_refuses() -> None:
     assert metric_name("a b", "test", "lift@5%") == "a b/test/lift_at_5pct"
     assert metric_name("<x>:y") == "_x__y"

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,38 @@ class TestAStudy:
         assert [trial["begun"] for trial in many.trials][:5] == [trial["begun"] for trial in few.trials]
         assert settings[1] == settings[2]  # the interruption has changed nothing
 
+    def test_fewer_trials_are_the_first_of_those_there_are(self, tmp_path: Path) -> None:
+        config = flat(tmp_path, clean(800), model=MODEL)
+        many, few = tuned(config, trials=9), tuned(config, trials=5)
+        alone = tuned(flat(tmp_path / "alone", clean(800), model=MODEL), trials=5)
+        assert len(many.trials) == 9
+        told = [([t["settings"] for t in one.trials], one.best, one.value) for one in (few, alone)]
+        assert told[0] == told[1]  # what lies in the cache decides nothing
+
+    def test_another_seed_searches_elsewhere(self, tmp_path: Path) -> None:
+        one, two = (tuned(flat(tmp_path / str(n), clean(800), model=MODEL, seed=n), trials=3) for n in (1, 2))
+        assert one.trials[0]["settings"] != two.trials[0]["settings"]
+
+    def test_minutes_that_are_spent_stay_spent(self, tmp_path: Path) -> None:
+        config = flat(tmp_path, clean(800), model=MODEL)
+        first, second = (tuned(config, trials=None, minutes=0.01) for _ in range(2))
+        assert [t["begun"] for t in first.trials] == [t["begun"] for t in second.trials]
+
+    def test_what_changes_the_meaning_of_the_running_metric_is_refused(self, work: Work) -> None:
+        searched = {"search": {"class_weight": {"categorical": ["none", "balanced"]}}}
+        work.write({"conf/model/trees.yaml": json.dumps(MODEL["trees"] | searched)})
+        message = work.refused("recipe=shop", "model=[trees]", "tuning=optuna")
+        assert "`class_weight` cannot be searched while trials are given up early" in message
+        assert "tuning.pruner=none" in message
+
+    def test_a_database_out_of_reach_is_told_without_its_password(self, work: Work) -> None:
+        address = "postgresql://bob:S3cretPw99@nowhere.invalid/x"
+        message = work.refused(
+            "recipe=shop", "model=[lightgbm]", "tuning=optuna", f"tuning.storage={address}"
+        )
+        assert "tuning.storage" in message
+        assert "S3cret" not in message
+
     def test_a_space_or_data_that_change_begin_anew(self, tmp_path: Path) -> None:
         first = tuned(flat(tmp_path, clean(800), model=MODEL), trials=4)
         other = {"trees": MODEL["trees"] | {"search": SPACE | {"num_leaves": {"int": [2, 8]}}}}
@@ -178,6 +212,16 @@ class TestHonesty:
         assert any("tuning of trees" in proof.text for proof in proofs)
 
 
+FIRST = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[1].split(":")
+from toolkit.tuning import study as studies
+from test_tuning import tuned, MODEL
+from small import flat, clean
+studies._try = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+tuned(flat(Path(sys.argv[2]), clean(800), model=MODEL), trials=6, sampler="random")
+"""
 SCRIPT = """
 import sys, time
 from pathlib import Path
@@ -217,6 +261,18 @@ class TestAKill:
         assert len(states) == 7
         assert sum(state in ("complete", "pruned") for state in states) == 6
         assert "running" not in states
+
+    def test_a_study_killed_before_its_first_draw_goes_on_as_it_would_have_gone(self, tmp_path: Path) -> None:
+        paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+        for _ in range(2):
+            done = subprocess.run([sys.executable, "-c", FIRST, paths, str(tmp_path / "killed")], check=False)
+            assert done.returncode == -signal.SIGKILL
+        killed, whole = (
+            tuned(flat(tmp_path / name, clean(800), model=MODEL), trials=6, sampler="random")
+            for name in ("killed", "whole")
+        )
+        tried = [[t["settings"] for t in one.trials if t["state"] != "fail"] for one in (killed, whole)]
+        assert tried[0] == tried[1]
 
     def test_a_torn_last_line_loses_nothing_but_itself(self, tmp_path: Path) -> None:
         import optuna
@@ -266,6 +322,19 @@ class TestAKill:
 
 
 class TestWorkers:
+    def test_one_that_is_killed_does_not_end_the_study(self, tmp_path: Path) -> None:
+        config = flat(tmp_path, clean(800), model=MODEL)
+        with ThreadPoolExecutor(1) as pool:
+            ended = pool.submit(tuned, config, trials=10, workers=2)
+            while not list((tmp_path / "cache" / "tuning").glob("*/worker-*")) and not ended.done():
+                time.sleep(0.05)
+            children = subprocess.run(
+                ["pgrep", "-P", str(os.getpid()), "-f", "loky"], capture_output=True, text=True
+            )
+            os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+            study = ended.result()
+        assert sum(trial["state"] in ("complete", "pruned") for trial in study.trials) == 10
+
     def test_two_over_one_study_spend_one_budget(self, tmp_path: Path) -> None:
         study = tuned(flat(tmp_path, clean(800), model=MODEL), trials=7, workers=2)
         assert [trial["number"] for trial in study.trials] == list(range(7))

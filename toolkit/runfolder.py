@@ -47,7 +47,7 @@ def aside(final: Path) -> Iterator[Aside]:
             fix="choose another folder, or remove it",
         )
     _drop_if_empty(final)
-    _sweep(final.parent)
+    sweep_unfinished(final.parent)
     place = Aside(final.parent / f".unfinished-{final.name}-{uuid4().hex[:8]}", final)
     place.path.mkdir(parents=True)
     with held(place.path):
@@ -62,21 +62,34 @@ def aside(final: Path) -> Iterator[Aside]:
 
 @contextmanager
 def held(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold a folder as this process's own, for as long as the process lives; False if another one holds it.
+    """Hold a folder (or a file) as this process's own, for as long as the process lives; False if another one holds it.
 
     The system lets go of the lock when the process ends, however it ends.
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield True
-    except BlockingIOError:
-        yield False
+        yield _locked(handle, wait)
     finally:
         os.close(handle)
 
 
-def _sweep(folder: Path) -> None:
+def _locked(handle: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def alone(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Nobody else is in here at the same time who names the same lock file; False if another one is."""
+    path.touch()
+    with held(path, wait) as mine:
+        yield mine
+
+
+def sweep_unfinished(folder: Path) -> None:
     """Remove what killed processes left here. Young folders stay: their process may be about to hold them."""
     for left in folder.glob(".unfinished-*"):
         with suppress(OSError):

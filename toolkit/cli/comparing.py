@@ -29,6 +29,7 @@ it shows the leaderboard.
   output  folder to write Markdown, CSV and HTML into
 """
 KEYS = ("test", "output")
+CHANGED = "table `{}` is not what the newest job read: the data changed while the sweep went on"
 
 
 def compare(arguments: list[str]) -> int:
@@ -61,6 +62,13 @@ def compare(arguments: list[str]) -> int:
         document.screen(board_page.document(found), OUT)
         _write(given, lambda folder: board_page.write(found, folder))
         return 0
+    inside = sorted(path.parent.name for path in folders[0].glob(f"*/{FILE}")) if len(folders) == 1 else []
+    if inside:
+        raise ConfigError(
+            f"`{folders[0]}` is the folder of sweeps, not a sweep",
+            where="command line",
+            fix=f"give one of them: {', '.join(str(folders[0] / name) for name in inside[-5:])}",
+        )
     if len(folders) < 2:
         raise ConfigError("two runs or more are compared", where="command line", fix="compare RUN RUN…")
     beside = comparison.compare([runs.read(folder) for folder in folders], test)
@@ -79,8 +87,11 @@ def _write(given: dict[str, str], write: Callable[[Path], None]) -> None:
     OUT.print(Text(f"files: {place.final}"), soft_wrap=True)
 
 
-def leaderboard(sweep: SweepFolder, records: Sequence[Record], quiet: bool) -> None:
-    """End a sweep: write the leaderboard into its folder and print it. Nothing stays if no job succeeded."""
+def leaderboard(sweep: SweepFolder, records: Sequence[Record], quiet: bool) -> list[Record]:
+    """End a sweep: write the leaderboard into its folder and print it. Nothing stays if no job succeeded.
+
+    Returns the jobs that gave no run to compare.
+    """
     from toolkit.sweep import board_page, document
     from toolkit.sweep.leaderboard import build
 
@@ -92,11 +103,12 @@ def leaderboard(sweep: SweepFolder, records: Sequence[Record], quiet: bool) -> N
         sweep.remove()
     if quiet:
         OUT.print(Text(str(sweep.path)), soft_wrap=True)
-        return
+        return found.failed
     OUT.print()
     document.screen(board_page.document(found), OUT)
     if found.boards:
         OUT.print(Text(f"files: {sweep.path}"), soft_wrap=True)
+    return found.failed
 
 
 def _of_sweep(folder: Path, records: Sequence[Record]) -> tuple[str, list[tuple[Record, Run | None]]]:
@@ -112,5 +124,12 @@ def _of_sweep(folder: Path, records: Sequence[Record]) -> tuple[str, list[tuple[
             except UserError as error:  # it has been removed, or meddled with
                 record = replace(record, state="failed", reason=error.what)
         found.append((record, run))
+    other = runs.of_other_data([run for _, run in found if run])
+    for at, (record, run) in enumerate(found):
+        if run and run.folder in other:
+            found[at] = (
+                replace(record, state="failed", code=2, reason=CHANGED.format(other[run.folder])),
+                None,
+            )
     names = dict.fromkeys(str(run.metrics.get("recipe") or "run") for _, run in found if run)
     return ", ".join(names) or "sweep", found

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import screen
+from toolkit.cli.masking import MASK
 from toolkit.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
@@ -41,20 +44,26 @@ class Job:
     config_dir: str | None
     codes: list[int] = field(default_factory=list)
     sweep: SweepFolder | None = None
+    home: int = 0
     swept: frozenset[str] = frozenset()
+    numbers: dict[str, int] = field(default_factory=dict)
     declared: tuple[str, ...] = ()
     threads: int = 0
     quiet: bool = False
 
     def __call__(self, config: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
         from toolkit.config.compose import install
 
+        if self.home not in (0, os.getpid()):
+            _end_with(self.home)
         install(self.config_dir)
         hydra = HydraConfig.get()
-        # A sweeper that is not ours lists the overrides in a file, secrets among them.
-        Path(hydra.sweep.dir, "multirun.yaml").unlink(missing_ok=True)
+        if self.sweep is None and hydra.mode == RunMode.MULTIRUN:
+            # A sweeper that is not ours lists the overrides in a file, secrets among them.
+            Path(hydra.sweep.dir, "multirun.yaml").unlink(missing_ok=True)
         try:
             if self.sweep is None:
                 self._alone(config)
@@ -73,9 +82,11 @@ class Job:
             variables = given.provenance.variables
             self.codes.append(handler(self.verb)(given))
         except UserError as error:
+            _raise_interruption(error)
             screen.show(_with_variable(error, variables))
             self.codes.append(2)
-        except Exception:
+        except Exception as error:
+            _raise_interruption(error)
             self.codes.append(1)  # a bug of ours: Hydra raises it again
             raise
 
@@ -95,7 +106,7 @@ class Job:
         try:
             given = composed(config)
             variables, scrub = given.provenance.variables, without_secrets(given)
-            record = replace(record, overrides=[scrub(word) for word in given.overrides])
+            record = replace(record, overrides=[self._masked(word, scrub) for word in given.overrides])
             if self.verb == "run" and sweep.finished(number):
                 sweep.keep(replace(before or record, state="done"))
                 return
@@ -107,11 +118,13 @@ class Job:
                 code = handler(self.verb)(given)
             record = replace(record, state="failed" if code else "done", code=code)
         except UserError as error:
+            _raise_interruption(error)
             told = _with_variable(error, variables)
             screen.show(told)
             where = f" ({told.where})" if told.where else ""
             record = replace(record, state="failed", code=2, reason=_one_line(scrub(f"{told.what}{where}")))
         except Exception as error:
+            _raise_interruption(error)
             print(scrub(traceback.format_exc()), file=sys.stderr)
             said = _one_line(scrub(f"{type(error).__name__}: {error}"))
             record = replace(record, state="bug", code=1, reason=f"a bug in the toolkit: {said}")
@@ -119,6 +132,11 @@ class Job:
         sweep.keep(record)
         if self.verb == "run" or record.code:
             self.say(line_of(record, self.swept, sweep.run(number)))
+
+    def _masked(self, word: str, scrub: Callable[[str], str]) -> str:
+        """An override without secrets: `key=***1`, if another job has another secret there."""
+        said, number = scrub(word), self.numbers.get(word)
+        return said.replace(MASK, f"{MASK}{number}") if number and said != word else said
 
     @contextlib.contextmanager
     def _voice(self, verbose: bool) -> Iterator[None]:
@@ -134,11 +152,12 @@ class Job:
     def ended(self, records: list[Record]) -> int:
         """All jobs have had their turn: the leaderboard, and the exit code of the whole."""
         assert self.sweep is not None
+        failed = [record for record in records if record.state != "done"]
         if self.verb == "run":
             from toolkit.cli.comparing import leaderboard
 
-            leaderboard(self.sweep, records, self.quiet)
-        return max((record.code or int(record.state != "done") for record in records), default=0)
+            failed = leaderboard(self.sweep, records, self.quiet)
+        return max((record.code or 1 for record in failed), default=0)
 
     def say(self, text: str) -> None:
         from rich.text import Text
@@ -147,6 +166,34 @@ class Job:
 
         if not self.quiet:
             OUT.print(Text(text), soft_wrap=True)
+
+
+def _raise_interruption(error: BaseException) -> None:
+    """Raise the Ctrl-C behind an error, if there is one: a library that was interrupted may raise its own."""
+    seen: set[int] = set()
+    behind: list[BaseException | None] = [error]
+    while behind:
+        one = behind.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, KeyboardInterrupt):
+            raise one
+        seen.add(id(one))
+        behind += [one.__cause__, one.__context__]
+
+
+def _end_with(parent: int) -> None:
+    """End this worker when the process that sweeps ends, even if that is killed and cannot tell it."""
+    name = "ends with the sweep"
+    if os.getppid() != parent or any(thread.name == name for thread in threading.enumerate()):
+        return  # a launcher may work on another machine
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name=name, daemon=True).start()
 
 
 def line_of(record: Record, swept: frozenset[str], run: Path) -> str:

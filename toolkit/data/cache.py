@@ -7,19 +7,21 @@ does not depend on the edit is found again. Entries are written aside and rename
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+
+from toolkit.runfolder import alone
 
 
 def digest(material: Any) -> str:
@@ -56,12 +58,10 @@ class Cache:
         Two processes that ask at the same moment build it once: the second waits at a lock.
         """
         final = self.root / kind / digest(material)[:32]
-        if final.exists():
-            os.utime(final)
-            return final
         final.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(final.with_suffix(".lock")):
+        with alone(final.with_suffix(".lock")):
             if final.exists():
+                os.utime(final)
                 return final
             for left in final.parent.glob(f".{final.name}-*"):  # a build that was killed
                 shutil.rmtree(left, ignore_errors=True)
@@ -82,24 +82,20 @@ class Cache:
         return folder
 
     def sweep(self, days: float) -> None:
-        """Remove entries that nobody has asked for in so many days, and what killed builds left."""
+        """Remove entries that nobody has asked for in so many days, and what killed builds left.
+
+        An entry is renamed first: a sweep that is killed leaves no half of one under its name.
+        """
         oldest = time.time() - days * 86_400
-        for kind in (path for path in self.root.glob("*") if path.is_dir()):
-            for path in kind.iterdir():
-                with suppress(OSError):
-                    if path.suffix == ".lock" or path.stat().st_mtime > oldest:
+        for path in self.root.glob("*/*"):
+            with suppress(OSError):
+                if path.suffix == ".lock" or path.stat().st_mtime > oldest:
+                    continue
+                name = path.name.removeprefix(".").split("-")[0]
+                with alone(path.with_name(f"{name}.lock"), wait=False) as mine:
+                    if not mine or path.stat().st_mtime > oldest:
                         continue
-                    name = path.name.removeprefix(".").split("-")[0]
-                    with _locked(path.with_name(f"{name}.lock")):
-                        if path.stat().st_mtime <= oldest:  # not asked for meanwhile
-                            shutil.rmtree(path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+                    gone = path
+                    if not path.name.startswith("."):
+                        gone = path.rename(path.with_name(f".{name}-gone-{uuid4().hex[:8]}"))
+                    shutil.rmtree(gone)

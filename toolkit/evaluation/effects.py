@@ -16,6 +16,10 @@ from toolkit.models.interface import Column
 
 STEEP = 0.5  # rank correlation of value and contribution from which a column "rises" or "falls"
 BINS = 8
+LEVEL_ROWS, LEVEL_SHARE = (
+    10,
+    0.01,
+)  # rows, and share of all, from which a level's contribution tells something
 
 
 def replaced(
@@ -57,6 +61,17 @@ def effect(values: NDArray, contribution: Floats, column: Column) -> tuple[str, 
     total = np.bincount(codes, weights=contribution, minlength=len(texts))
     shape = [(texts[b], int(rows[b]), float(total[b] / rows[b])) for b in np.flatnonzero(rows)]
     return ("levels" if column.kind == "categorical" else direction(values, contribution)), shape
+
+
+def telling_levels(shape: Sequence[tuple[str, int, float]], column: Column) -> tuple[str, str] | None:
+    """The levels that lower and raise the score most; None where fewer than two have rows enough to tell.
+
+    shape: of `effect`. What is put together as "others" is no level; missing is one.
+    """
+    least = max(LEVEL_ROWS, LEVEL_SHARE * sum(rows for _, rows, _ in shape))
+    known = {*column.levels, "missing"}
+    ordered = sorted((mean, text) for text, rows, mean in shape if rows >= least and text in known)
+    return (ordered[0][1], ordered[-1][1]) if len(ordered) > 1 else None
 
 
 def direction(values: NDArray, contribution: Floats) -> str:

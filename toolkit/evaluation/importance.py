@@ -60,26 +60,37 @@ def deal(entity: NDArray, rng: np.random.Generator) -> list[NDArray[np.intp]]:
     return [found for f in range(number) if len(found := np.flatnonzero(lot == f))]
 
 
-def headline(task: Task, y: Floats, score: Floats) -> float:
-    """ROC-AUC, mean one-vs-rest AUC, or R²; NaN where the rows cannot tell."""
+def _area(task: Task, y: Floats, score: Floats) -> float:
+    """ROC-AUC or mean one-vs-rest AUC; NaN where the rows cannot tell."""
     if not len(y):
         return NAN
     if task.type == "binary":
         return auc(y == 1, score)
-    if task.type == "multiclass":
-        areas = np.array([auc(y == c, score[:, c]) for c in range(score.shape[1])])
-        return float(mean_defined(areas))
-    return 1 - ratio(float(((y - score) ** 2).sum()), float(((y - y.mean()) ** 2).sum()))
+    return float(mean_defined(np.array([auc(y == c, score[:, c]) for c in range(score.shape[1])])))
 
 
 def _by_fold(tasks: Sequence[Task], y: Floats, scores: list[Floats], folds: list[NDArray[np.intp]]) -> Floats:
-    """[folds, tasks]"""
+    """The headline metric [folds, tasks]; of a number each fold's part in the R² of all rows.
+
+    A fold of twenty values has a spread of its own, and an R² over it that is off: so the squared errors are held
+    against the spread of all rows, and the mean over folds is the R² itself.
+    """
     out = np.empty((len(folds), len(tasks)))
-    for f, fold in enumerate(folds):
-        for t, task in enumerate(tasks):
-            rows = fold[~np.isnan(y[fold, t])]
-            out[f, t] = headline(task, y[rows, t], scores[t][rows])
+    for t, task in enumerate(tasks):
+        labelled = [fold[~np.isnan(y[fold, t])] for fold in folds]
+        if task.type == "regression":
+            out[:, t] = _r2_by_fold(y[:, t], scores[t], labelled)
+        else:
+            out[:, t] = [_area(task, y[rows, t], scores[t][rows]) for rows in labelled]
     return out
+
+
+def _r2_by_fold(y: Floats, score: Floats, labelled: list[NDArray[np.intp]]) -> Floats:
+    """labelled: rows of each fold. NaN for a fold without any, or where labels do not vary: [folds]."""
+    known = y[~np.isnan(y)]
+    spread = float(((known - known.mean()) ** 2).sum()) if len(known) else 0.0
+    wrong = np.array([((y[rows] - score[rows]) ** 2).sum() if len(rows) else NAN for rows in labelled])
+    return 1 - ratio(np.count_nonzero(~np.isnan(wrong)) * wrong, spread)
 
 
 def _summed_up(losses: Floats) -> Loss:

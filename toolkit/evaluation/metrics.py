@@ -20,7 +20,7 @@ Task = Literal["binary", "multiclass", "regression"]
 
 ECE_BINS = 15
 HEADLINE = {"binary": "roc_auc", "multiclass": "macro_auc", "regression": "r2"}
-LOWER_IS_BETTER = {"log_loss", "rmse", "mae", "brier"}
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "median_absolute_error"})
 NAN = float("nan")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from toolkit.evaluation.gains import order_of
 from toolkit.evaluation.metrics import Floats, ratio
 
 SAMPLE = 100_000  # rows of a rank correlation
@@ -18,15 +20,16 @@ def shared_positives(y: Floats) -> Floats:
     return ratio(hit.T @ hit, hit.T @ has)
 
 
-def shared_top(score: Floats, share: float = 0.1) -> Floats:
+def shared_top(score: Floats, key: NDArray, share: float = 0.1) -> Floats:
     """Of the row's target's best scores, the share that are among the column's best: [targets, targets].
 
-    score [rows, targets]; at least one row is best, ties by row. NaN without rows.
+    score [rows, targets], NaN where a target does not apply; key [rows] decides ties, as in the lists. A
+    target's best are this share of the rows that it applies to, at least one. NaN without such rows.
     """
-    rows, targets = score.shape
-    best = np.zeros((rows, targets))
-    for t in range(targets):
-        best[np.argsort(-score[:, t], kind="stable")[: max(1, round(share * rows))], t] = 1
+    best = np.zeros(score.shape)
+    for t in range(score.shape[1]):
+        able = np.flatnonzero(~np.isnan(score[:, t]))
+        best[able[order_of(score[able, t], key[able])][: max(1, round(share * len(able)))], t] = 1
     return ratio(best.T @ best, best.sum(axis=0)[:, None])
 
 

@@ -64,7 +64,7 @@ def _dealt(column: pa.ChunkedArray, rows: np.ndarray, rng: np.random.Generator) 
 
 
 def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) -> Matrix:
-    """The matrix with features and outcomes of some rows (a mask) dealt anew among them.
+    """The matrix with features, outcomes and eligibility of some rows (a mask) dealt anew among them.
 
     Numbers are also stretched, and half of the rows get a level that no other row has.
     """
@@ -89,7 +89,11 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
         if dealt.dtype != object:
             dealt[at] = dealt[at] * rng.uniform(0, 5, len(at))
         values[name] = dealt
-    return replace(matrix, columns=columns, values=values)
+    eligible = {}
+    for name, mask in matrix.eligible.items():
+        eligible[name] = mask.copy()
+        eligible[name][at] = rng.permutation(mask[at])
+    return replace(matrix, columns=columns, values=values, eligible=eligible)
 
 
 def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:

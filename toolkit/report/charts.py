@@ -10,10 +10,8 @@ import numpy as np
 from markupsafe import Markup
 
 from toolkit.report.evidence import Calibration, Cut, Distribution, Gains, Tuned
-from toolkit.report.figures import count, figure, is_number, quantity, share, short
+from toolkit.report.figures import count, figure, is_number, percent, quantity, share, short
 from toolkit.report.svg import Axes, dot, frame, line, path, rect, svg, text, tidy
-
-LOWER_IS_BETTER = ("log_loss", "rmse", "mae", "brier")
 
 
 def gains_axes(gains: Gains) -> Axes:
@@ -124,13 +122,16 @@ def thresholds(cut: Cut) -> Markup:
         text(axes.width - axes.right + 6, y + 4, name, f"label {kind}", "start")
         for y, name, kind in _apart(last, axes.y(0))
     ]
+    said = figure(cut.chosen)
+    if is_number(cut.chosen_probability):
+        said += f" ({percent(cut.chosen_probability)})"
     if is_number(cut.chosen):
         at = axes.x(cut.chosen)
         side = ("end", -6) if at > (axes.left + axes.width) / 2 else ("start", 6)
         parts += [line(at, axes.y(0), at, axes.y(1), "marker line"),
-                  text(at + side[1], axes.top - 6, f"chosen: {figure(cut.chosen)}", "label strong", side[0])]  # fmt: skip
-    return svg(axes, f"Precision, recall and share of rows above each threshold; {figure(cut.chosen)} is chosen",
-                frame(axes, "threshold on the score", "", tidy, lambda v: share(v, 0)), *parts)  # fmt: skip
+                  text(at + side[1], axes.top - 6, f"chosen: {said}", "label strong", side[0])]  # fmt: skip
+    return svg(axes, f"Precision, recall and share of rows above each threshold; {said} is chosen",
+                frame(axes, "threshold on the raw score", "", tidy, lambda v: share(v, 0)), *parts)  # fmt: skip
 
 
 def _range(values: Iterable[Any]) -> tuple[float, float]:

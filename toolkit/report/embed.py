@@ -33,7 +33,7 @@ def _finite(data: Any) -> Any:
     return int(data) if isinstance(data, np.integer) else data
 
 
-def downloads(evidence: Evidence, room: int) -> list[dict[str, str]]:
+def downloads(evidence: Evidence, room: int) -> list[dict[str, Any]]:
     """The files to embed as data: URIs within `room` bytes; long lists are cut, and it is said that they are."""
     files = [
         (
@@ -43,7 +43,7 @@ def downloads(evidence: Evidence, room: int) -> list[dict[str, str]]:
         )
     ]
     files += [(name, "text/csv", content) for name, content in evidence.lists.items()]
-    found = []
+    found: list[dict[str, Any]] = []
     # The smallest first: what they leave of their equal share goes to the larger ones.
     for done, (name, kind, content) in enumerate(sorted(files, key=lambda file: len(file[2]))):
         limit = max((room // (len(files) - done) - 400) * 3 // 4, 0)
@@ -56,7 +56,7 @@ def downloads(evidence: Evidence, room: int) -> list[dict[str, str]]:
             note = f"the first {count(shown)} of {count(lines)} rows; {where}" if shown > 0 else where
             kept = kept if shown > 0 else b""
         uri = f"data:{kind};charset=utf-8;base64,{base64.b64encode(kept).decode()}" if kept else ""
-        found.append({"name": name, "uri": uri, "note": note})
+        found.append({"name": name, "uri": uri, "note": note, "list": kind == "text/csv"})
         room -= len(uri) + 400
     order = {name: place for place, name in enumerate([*evidence.lists, "metrics.json"])}
     return sorted(found, key=lambda file: order[file["name"]])

@@ -11,49 +11,8 @@ from typing import Any
 
 import numpy as np
 
-Interval = tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class Decile:
-    """A tenth of the test rows, best scores first. Rates are of labelled rows."""
-
-    number: int
-    rows: int
-    positives: int
-    rate: float
-    lift: float
-    capture: float  # share of all positives in this tenth and those before it
-    lowest_score: float
-    interval: Interval = None  # of the rate
-    value: float | None = None  # sum of the declared value column in this tenth
-    value_capture: float | None = None
-
-
-@dataclass(frozen=True)
-class Gains:
-    """Cumulative gains on the test rows: arrays [points], from calling nobody to calling all."""
-
-    called: np.ndarray  # rows called
-    found: np.ndarray  # positives among them
-    low: np.ndarray  # 95 % interval of `found`
-    high: np.ndarray
-    rule: np.ndarray  # positives that the best single rule finds with as many calls
-    rows: int
-    positives: int
-    value: np.ndarray | None = None  # sum of the value column among them
-    value_total: float | None = None
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Rows of about the same predicted probability: mean prediction and observed rate."""
-
-    predicted: float
-    observed: float
-    low: float  # Wilson interval of `observed`
-    high: float
-    rows: int
+from toolkit.evaluation.curves import Bin, Cut
+from toolkit.evaluation.gains import Decile, Gains, Interval
 
 
 @dataclass(frozen=True)
@@ -69,24 +28,12 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Precision, recall, F1 and share of rows above each threshold: arrays [points] on validation rows."""
-
-    thresholds: np.ndarray
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
-    share: np.ndarray
-    chosen: float
-    reason: str
-
-
-@dataclass(frozen=True)
 class Verdict:
     """Whom to call and what to expect, from the test rows. `size` is the capacity, or the length of the list.
 
-    size, found, interval and at_random speak of the labelled rows of the newest list (latest test cutoff), of a
-    binary target; of another type they are 0. because: what decided the size, in words.
+    size, found, interval, at_random and money speak of the labelled rows of the newest list (latest test cutoff),
+    of a binary target; of another type they are 0. interval is of what another list like it brings, so it holds
+    the luck of each call besides the estimate's error. because: what decided the size, in words.
     """
 
     size: int
@@ -99,10 +46,19 @@ class Verdict:
     margin: tuple[float, float, float] | None  # over the best single rule, with its interval
     rule: str  # the rule in words
     better_than_rule: bool | None  # the interval of the margin excludes zero (None: no interval)
-    better_than_chance: bool | None  # the interval of the metric excludes that of a naive model
+    better_than_chance: (
+        bool | None
+    )  # by DeLong's test of an AUC; else the interval excludes that of a naive model
     because: str = ""
     rows: int = 0  # labelled rows of the newest list, and positives among them
     positives: int = 0
+    acted: int = 0  # labelled rows of the newest list that the threshold acts on
+    covers_all: bool = False  # the capacity is no smaller than the list, so its order decides nothing
+    money: float | None = None  # sum of the value column among the first `size` rows of the newest list
+    money_interval: Interval = None  # of another list like it, as `interval`
+    money_at_random: float | None = None
+    test_rows: int = 0  # labelled test rows of all cutoffs, on which the metric was measured; any type
+    rarest: int = 0  # rows of the rarest class among them (of a number: all of them)
 
 
 @dataclass(frozen=True)
@@ -118,6 +74,7 @@ class ModelLine:
     margin: tuple[float, float, float] | None
     seconds: float
     notes: list[str]
+    undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
 
 
 @dataclass(frozen=True)
@@ -125,7 +82,7 @@ class Driver:
     """What a feature does: loss of the headline metric when it is shuffled, and how it moves the score.
 
     shape: per bin or level (its text, rows, mean contribution to the score); direction: "rises",
-    "falls", "mixed", "levels".
+    "falls", "mixed", "levels", or "" where it is not measured (several classes).
     """
 
     feature: str
@@ -135,6 +92,10 @@ class Driver:
     contribution: float | None = None  # mean absolute native contribution
     direction: str = "mixed"
     shape: list[tuple[str, int, float]] = field(default_factory=list)
+    levels: tuple[str, str] | None = (
+        None  # of a categorical feature: what lowers and what raises the score most
+    )
+    clear: bool = True  # the importance's interval excludes zero; True where there is no interval
 
 
 @dataclass(frozen=True)
@@ -163,6 +124,7 @@ class Example:
     rank: int
     reasons: list[Reason]
     role: str = ""
+    predicted: str = ""  # the decided class of several; `probability` is that class's
 
 
 @dataclass(frozen=True)
@@ -191,15 +153,20 @@ class Target:
     per_class: list[dict[str, Any]] = field(default_factory=list)
     residuals: dict[str, Any] | None = None  # quantiles and a 2-d histogram of predicted against true
     list_file: str = ""
+    listed: int = 0  # rows of the newest list, with a label or without: what `Example.rank` counts
 
 
 @dataclass(frozen=True)
 class Drift:
-    """How a feature's distribution differs between training and test rows (PSI), and where it is missing."""
+    """How a feature's distribution differs between training and test rows, and where it is missing.
+
+    psi: the index less what chance alone brings on average, which is `floor`; read nothing into less than that.
+    """
 
     feature: str
     psi: float
     missing: dict[str, float]  # part → share of rows
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from toolkit.config.schema import Config
 from toolkit.evaluation import importance, univariate
-from toolkit.evaluation.effects import effect, number_text, replaced, usual_values
+from toolkit.evaluation.effects import effect, number_text, replaced, telling_levels, usual_values
 from toolkit.evaluation.importance import Loss, permutation
 from toolkit.evaluation.metrics import Floats
 from toolkit.models.encode import Encoder
@@ -26,7 +26,7 @@ from toolkit.prepare.features import Feature
 from toolkit.prepare.matrix import Matrix
 from toolkit.prepared import Prepared
 from toolkit.report.evidence import Driver, Example, Reason
-from toolkit.report.listed import Listed, listed, order_of_keys
+from toolkit.report.listed import Listed, days_of, listed, order_of_keys
 from toolkit.training.judge import units
 from toolkit.training.outcome import HEADLINE, Outcome
 from toolkit.training.split import TRAIN
@@ -196,15 +196,17 @@ class _Looks:
             if sizes[c] == 0:  # another target's column
                 continue
             column = self.columns[c]
-            moves = "levels" if column.kind == "categorical" else "mixed"
+            moves, levels = "", None
             shape: list[tuple[str, int, float]] = []
             if task.type != "multiclass":  # a class has a shape, the target has none
                 moves, shape = effect(X[:, c], added[:, c], column)
-            interval = None
-            if not np.isnan(loss.low[place]):
-                interval = (float(loss.low[place]), float(loss.high[place]))
+                levels = telling_levels(shape, column) if moves == "levels" else None
+            mean, low, high = (float(values[place]) for values in (loss.mean, loss.low, loss.high))
             drivers.append(
-                Driver(column.name, self._text(column), float(loss.mean[place]), interval, float(sizes[c]), moves, shape)
+                Driver(
+                    column.name, self._text(column), mean, None if np.isnan(low) else (low, high), float(sizes[c]),
+                    moves, shape, levels, clear=not np.isnan(mean) and not low <= 0 <= high,
+                )
             )  # fmt: skip
         return sorted(
             drivers, key=lambda d: (-np.nan_to_num(d.importance), -(d.contribution or 0), d.feature)
@@ -226,8 +228,8 @@ class _Looks:
             else f"contributions by replacing a value with its usual one in training rows, in units of the score, on {plain:,} of them"
         )  # fmt: skip
         left = len(self.columns) - own - idle
-        rest = f"; {left} weaker features are left out" if left and native else ""
-        rest += f"; {idle} features are not used or were not tried" if idle else ""
+        rest = f"; {left} weaker {_features(left)} left out" if left and native else ""
+        rest += f"; {idle} {_features(idle)} not used or not tried" if idle else ""
         return (
             f"{name}: loss of {HEADLINE[task.type]} on {rows:,} validation rows when a feature's values change places; "
             f"{how}; {own} of {len(self.columns)} features{rest}"
@@ -246,7 +248,7 @@ class _Looks:
         [added] = self._added(fitted, [head], X, asked)
         if head.task.type == "multiclass":
             added = added[np.arange(len(at)), :, entries.decision[list(chosen.values())]]
-        days = entries.days(self.config.cohort.timezone)
+        days = days_of(entries.cutoff, self.config.cohort.timezone)
         out = []
         for i, (role, place) in enumerate(chosen.items()):
             strongest = [
@@ -263,6 +265,7 @@ class _Looks:
                     entity=str(entries.entity[place]), cutoff=days[place], score=float(entries.strength[place]),
                     probability=None if head.task.type == "regression" else float(entries.probability[place]),
                     label=None if np.isnan(label) else float(label), rank=place + 1, reasons=reasons, role=role,
+                    predicted=head.task.classes[int(entries.decision[place])] if head.task.type == "multiclass" else "",
                 )
             )  # fmt: skip
         return out
@@ -270,6 +273,10 @@ class _Looks:
     def matrix_rows(self, test: NDArray[np.intp]) -> NDArray[np.intp]:
         """Positions among test rows → positions in the matrix."""
         return self.outcome.rows[self.outcome.n_valid + test]
+
+
+def _features(many: int) -> str:
+    return "feature is" if many == 1 else "features are"
 
 
 def _per_column(values: Floats) -> Floats:

@@ -6,6 +6,7 @@ What cannot be said (None, NaN, infinite) is an en dash, never `nan`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from toolkit.report.evidence import Interval
 
 NONE = "–"
+POWERS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 # Metric → (name, what it says). The explanation is printed once, where the metric first appears.
 METRICS = {
@@ -47,8 +49,17 @@ def _minus(text: str) -> str:
 
 
 def count(value: Any) -> str:
-    """1234.0 → `1,234`."""
-    return _minus(f"{value:,.0f}") if is_number(value) else NONE
+    """1234.0 → `1,234`; halves away from zero, as browsers round."""
+    if not is_number(value):
+        return NONE
+    return _minus(f"{math.copysign(math.floor(abs(value) + 0.5), value):,.0f}")
+
+
+def few_or_count(value: Any) -> str:
+    """How many on average: as a count, below ten with a digit where it is no whole number: `0.4`."""
+    if not is_number(value) or abs(value) >= 9.95:
+        return count(value)
+    return _minus(f"{value:.1f}".removesuffix(".0"))
 
 
 def figure(value: Any, digits: int = 3) -> str:
@@ -59,7 +70,11 @@ def figure(value: Any, digits: int = 3) -> str:
     if size >= 1000:
         return count(value)
     if 0 < size < 10**-digits:
-        return _minus(f"{value:.{max(digits - 1, 1)}g}")
+        significant = max(digits - 1, 1)
+        if size >= 10 ** -(digits + 2):
+            return _minus(f"{value:.{significant - 1 - math.floor(math.log10(size))}f}".rstrip("0"))
+        mantissa, power = f"{value:.{significant - 1}e}".split("e")
+        return _minus(f"{mantissa} × 10") + str(int(power)).translate(POWERS)
     return _minus(f"{value:.{digits if size < 10 else 1}f}")
 
 
@@ -79,8 +94,15 @@ def share(value: Any, digits: int | None = None) -> str:
         return NONE
     percent = 100 * value
     if digits is None:
+        if 0 < percent < 0.05:
+            return "below 0.1\u00a0%"
         digits = 0 if abs(percent) >= 9.95 or percent == 0 else 1
     return _minus(f"{percent:.{digits}f}") + "\u00a0%"
+
+
+def percent(value: Any) -> str:
+    """A threshold: one digit more than a share, since rows lie close to it."""
+    return share(value, 1)
 
 
 def quantity(value: Any) -> str:
@@ -109,18 +131,20 @@ def interval(found: Interval | Sequence[float], form: Callable[[Any], str] = fig
 
 
 def rough(value: float, low: float, high: float) -> str:
-    """`1,240 ± 60`: half the interval's width, to one digit (two if it starts with 1), and the value alike."""
+    """`1,243 ± 60`: half the interval's width, to one digit (two if it starts with 1).
+
+    The value keeps its units: what stands beside it (chance, the rule) must not differ by rounding alone.
+    """
     if not is_number(value):
         return NONE
     half = (high - low) / 2 if is_number(low) and is_number(high) else 0.0
     if half < 0.5:
-        return count(value)
+        return few_or_count(value)
     place = 10 ** math.floor(math.log10(half))
     if half < 2 * place:
         place /= 10
     place = max(place, 1)
-    near = [math.floor(number / place + 0.5) * place for number in (value, half)]
-    return f"{count(near[0])}\u00a0±\u00a0{count(near[1])}"
+    return f"{few_or_count(value)}\u00a0±\u00a0{count(math.floor(half / place + 0.5) * place)}"
 
 
 def times(value: Any) -> str:
@@ -173,3 +197,9 @@ def plain(value: Any) -> str:
 
 def short(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def named(text: str) -> str:
+    """A sentence with the metrics by their names for people: `loss of roc_auc` → `loss of AUC`."""
+    return re.sub(r"\b(roc_auc|macro_auc|pr_auc|r2|macro_f1|log_loss|balanced_accuracy|median_absolute_error)\b",
+                  lambda found: metric(found[0]), text)  # fmt: skip

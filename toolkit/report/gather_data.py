@@ -20,7 +20,7 @@ from toolkit.models.interface import Column, Task
 from toolkit.prepared import Prepared
 from toolkit.report.evidence import Data, Distribution, Drift
 from toolkit.report.explain import encode
-from toolkit.report.predictions import days_of
+from toolkit.report.listed import days_of
 from toolkit.training.outcome import Outcome
 from toolkit.training.split import NAMES, TEST, TRAIN, VALIDATION
 
@@ -76,9 +76,12 @@ def _cohort(config: Config, prepared: Prepared, outcome: Outcome) -> list[dict[s
 def _drift(prepared: Prepared, outcome: Outcome, X_train: NDArray, X_test: NDArray) -> list[Drift]:
     """Every feature, the most shifted first."""
     columns = outcome.encoder.columns
-    shift = drift.psi(X_train, X_test, np.array([column.kind == "categorical" for column in columns]))
+    shift, floor = drift.psi(X_train, X_test, np.array([column.kind == "categorical" for column in columns]))
     gaps = drift.missing(prepared.matrix.columns, outcome.assignment.part, PARTS)
-    found = [Drift(c.name, float(value), gaps[c.name]) for c, value in zip(columns, shift, strict=True)]
+    found = [
+        Drift(c.name, float(value), gaps[c.name], float(least))
+        for c, value, least in zip(columns, shift, floor, strict=True)
+    ]
     return sorted(found, key=lambda one: (-np.nan_to_num(one.psi), one.feature))
 
 
@@ -160,7 +163,7 @@ def model_card(
         "seed": config.seed,
         "environment": {key: value for key, value in environment.items() if key != "overrides"},
         "data fingerprints": {table.name: table.digest_of() for table in prepared.tables.loaded.values()},
-        "how to score": "python -m toolkit score run=<this folder> input=<folder with the tables> cutoff=latest",
+        "how to score": "python -m toolkit score run=<this folder> input=<folder with the tables>" + (" cutoff=latest" if dates else ""),
     }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from toolkit.report.evidence import Interval
-from toolkit.report.figures import count, is_number
+from toolkit.report.figures import count, is_number, signed
 from toolkit.report.svg import join, line, rect
 
 
@@ -62,14 +62,16 @@ def diverging(value: Any, most: float) -> Markup:
     ).format(50 if rising else 50 - half, half, "bar" if rising else "bar quiet")
 
 
-def shape(parts: Sequence[tuple[str, int, float]]) -> Markup:
-    """A feature's mean contribution per bin or level: columns up and down from a middle line."""
+def shape(parts: Sequence[tuple[str, int, float]], most: float) -> Markup:
+    """A feature's mean contribution per bin or level: columns up and down from a middle line.
+
+    most: the greatest contribution that a column may have, the same for all features of a target.
+    """
     values = [(text, rows, value) for text, rows, value in parts if is_number(value)][:24]
     if len(values) < 2:
         return Markup("")
-    most = max(abs(value) for *_, value in values) or 1
     step, middle = 120 / len(values), 18
-    columns = [rect(i * step + step * 0.1, middle - max(v, 0) / most * 16, step * 0.8, abs(v) / most * 16, "bar" if v > 0 else "bar quiet", f"{text}: {v:+.3g} ({count(rows)} rows)")
+    columns = [rect(i * step + step * 0.1, middle - max(v, 0) / most * 16, step * 0.8, abs(v) / most * 16, "bar" if v > 0 else "bar quiet", f"{text}: {signed(v)} ({count(rows)} rows)")
                for i, (text, rows, v) in enumerate(values)]  # fmt: skip
     return Markup('<svg class="shape" viewBox="0 0 120 36" aria-hidden="true">{}{}</svg>').format(
         line(0, middle, 120, middle, "axis"), join(columns)

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from toolkit.evaluation.curves import order_of
+from toolkit.config.time import to_local
+from toolkit.evaluation.gains import order_of
 from toolkit.evaluation.metrics import Floats
 from toolkit.prepare.matrix import Matrix
-from toolkit.report.predictions import days_of
 from toolkit.training.outcome import Outcome
 
 
@@ -30,9 +30,6 @@ class Listed:
     probability: Floats
     decision: NDArray
     y: Floats
-
-    def days(self, zone: str) -> list[str]:
-        return days_of(self.cutoff, zone)
 
 
 def latest(matrix: Matrix, outcome: Outcome) -> NDArray[np.bool_]:
@@ -66,3 +63,11 @@ def listed(matrix: Matrix, outcome: Outcome, index: int, key: NDArray[np.intp]) 
         rows, matrix.entity[test[rows]], matrix.cutoff[test[rows]], strength[order], probability[order],
         decision[order], outcome.y[n:, index][rows],
     )  # fmt: skip
+
+
+def days_of(cutoff: np.ndarray, zone: str) -> list[str]:
+    """Cutoffs (datetime64, naive UTC) as days in the cohort's zone, "" for none [rows]."""
+    instants, at = np.unique(cutoff, return_inverse=True)
+    days = ["" if moment is None else f"{to_local(moment, zone):%Y-%m-%d}"
+            for moment in instants.astype("datetime64[us]").tolist()]  # fmt: skip
+    return [days[i] for i in at]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from toolkit.report import charts, figures, inline, words
+from toolkit.report import charts, figures, inline, phrases, words
 from toolkit.report.embed import downloads, embedded
 from toolkit.report.evidence import Evidence, Gains, Target, Tuned
 
@@ -46,7 +46,10 @@ def render(evidence: Evidence) -> str:
     capacities = _capacities(evidence)
     used = sum(len(part.encode()) for part in (*parts, style, script, capacities))
     files = downloads(evidence, LARGEST - used)
-    parts.append(env.get_template("downloads.html").render(files=files))
+    warned = {t.list_file: said for t in evidence.targets if t.list_file and (said := words.warning(t))}
+    parts.append(
+        env.get_template("downloads.html").render(files=files, warned=warned, today=_scoring(evidence))
+    )
     return env.get_template("page.html").render(
         style=Markup(style), script=Markup(script), style_hash=_hash(style), script_hash=_hash(script),
         capacities=Markup(capacities), body=Markup("\n").join(Markup(part) for part in parts),
@@ -63,6 +66,7 @@ def environment(evidence: Evidence) -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     explained: set[str] = set()
+    declared = _declared(evidence)
 
     def first_time(term: str) -> bool:
         new = term not in explained
@@ -72,8 +76,8 @@ def environment(evidence: Evidence) -> Environment:
     env.filters |= {
         "count": figures.count, "figure": figures.figure, "fixed": figures.fixed, "signed": figures.signed, "share": figures.share,
         "quantity": figures.quantity, "seconds": figures.seconds, "plain": figures.plain, "day": figures.day, "moment": figures.moment,
-        "metric": figures.metric, "is_number": figures.is_number, "cell": cell, "top": top,
-        "figure2": lambda value: figures.figure(value, 2), "quantile": quantile, "prose": prose,
+        "metric": figures.metric, "score": score, "named": figures.named, "is_number": figures.is_number, "cell": cell, "top": top,
+        "percent": figures.percent, "figure2": lambda value: figures.figure(value, 2), "quantile": quantile, "prose": prose,
         "line": lambda found: _Line(found or {}),
         "interval": lambda found, form="figure": figures.interval(found, getattr(figures, form)),
         "words": lambda key: str(key).replace("_", " ").strip().capitalize() if str(key).islower() else str(key),
@@ -82,8 +86,9 @@ def environment(evidence: Evidence) -> Environment:
     env.globals |= {
         "evidence": evidence, "chart": charts, "mark": inline, "shade": inline.shade, "first_time": first_time,
         "METRICS": figures.METRICS, "verdict": words.verdict, "standing": words.standing, "overall": words.overall, "expectation": words.expectation,
-        "expected": words.expected, "capacity": words.capacity, "compared": words.bars_compared,
-        "meaning": words.meaning, "direction": words.direction, "example": words.example, "role": words.role, "commonest": commonest, "keys_of": keys_of,
+        "expected": words.expected, "warning": words.warning, "capacity": phrases.capacity, "compared": words.bars_compared,
+        "meaning": lambda target: phrases.meaning(target, declared.get(target.name) or {}), "direction": phrases.direction, "example": phrases.example,
+        "role": phrases.role, "calibration_note": phrases.calibration_note, "line_drawn": phrases.line_drawn, "sections": sections, "commonest": commonest, "keys_of": keys_of,
         "by_value": by_value, "MOST_TRIALS": MOST_TRIALS, "list": list,
         "bars_top": lambda bars: top(v for _, number, _, around in bars for v in (number, *(around or ()))),
         "reason_top": lambda e: top(abs(r.contribution) for r in e.reasons),
@@ -94,6 +99,7 @@ def environment(evidence: Evidence) -> Environment:
 FORMS: dict[str, Callable[[Any], str]] = {
     "share": figures.share,
     "figure1": lambda value: figures.figure(value, 1),
+    "percent": figures.percent,
     "figure2": lambda value: figures.figure(value, 2),
 }
 
@@ -107,7 +113,7 @@ def sections(target: Target) -> list[tuple[str, str]]:
         ("list", "The list"): bool(target.deciles or target.gains), ("models", "Models"): True,
         ("calibration", "Calibration"): target.calibration is not None, ("threshold", "Threshold"): target.cut is not None,
         ("classes", "Classes"): target.confusion is not None and target.confusion.size > 0,
-        ("errors", "Errors"): bool(target.residuals), ("segments", "Segments"): bool(target.groups),
+        ("errors", "Errors"): bool(target.residuals), ("segments", "Segments"): bool(by_segment(target.groups)),
         ("drivers", "Drivers"): bool(target.drivers or target.examples),
     }  # fmt: skip
     return [section for section, present in there.items() if present]
@@ -137,6 +143,9 @@ def _target(env: Environment, evidence: Evidence, target: Target, index: int) ->
         money=any(d.value is not None for d in target.deciles),
         decile_top=top(v for d in target.deciles for v in (d.rate, *(d.interval or ()))),
         driver_top=top(v for d in target.drivers for v in (d.importance, *(d.interval or ()))),
+        shape_top=top(abs(v) for d in target.drivers[:15] for _, _, v in d.shape if figures.is_number(v)),
+        effects=any(d.shape or d.direction or not d.clear for d in target.drivers),
+        probable=bool(target.deciles) and all(figures.is_number(d.lowest_probability) for d in target.deciles),
         texts={d.feature: d.text for d in target.drivers},
         error_digits=1 if top(abs(v) for v in quantiles if figures.is_number(v)) >= 10 else 3,
         model_reference=0.5 if yes or head == "macro_auc" else 0.0, **scales,
@@ -156,6 +165,8 @@ def by_segment(groups: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapp
     found: dict[str, list[Mapping[str, Any]]] = {}
     for group in groups:
         found.setdefault(str(group.get("by", "")), []).append(_Line(group))
+    if len(found.get("cutoff", ())) < 2:  # one moment is no segment
+        found.pop("cutoff", None)
     return [(by, lines[:MOST_GROUPS], max(len(lines) - MOST_GROUPS, 0)) for by, lines in found.items()]
 
 
@@ -186,6 +197,26 @@ def _data(env: Environment, evidence: Evidence) -> str:
     )  # fmt: skip
 
 
+def _declared(evidence: Evidence) -> Mapping[str, Any]:
+    """The targets as the resolved configuration declares them: name → keys; empty where it cannot be read."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(evidence.config)
+    except yaml.YAMLError:
+        return {}
+    found = config.get("target") if isinstance(config, dict) else None
+    return {k: v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
+
+
+def _scoring(evidence: Evidence) -> dict[str, str]:
+    """The date of the embedded lists (empty without a clock), and the command that makes today's."""
+    tested = [str(line.get("cutoff") or "") for line in evidence.data.cohort if line.get("part") == "test"]
+    newest = figures.day(max(tested, default=""))
+    command = str(evidence.card.get("how to score") or "")
+    return {"as_of": "" if newest == figures.NONE else newest, "command": command}
+
+
 def _capacities(evidence: Evidence) -> str:
     """What the slider's script reads, as JSON; nothing if there is no slider."""
     found = {
@@ -194,18 +225,19 @@ def _capacities(evidence: Evidence) -> str:
         if target.gains is not None and len(target.gains.called) and target.gains.positives
     }
     sentences = {
-        "capacity": words.CAPACITY,
-        "compared": words.COMPARED,
-        "ruled": words.RULED,
-        "worth": words.WORTH,
-    }
+        "capacity": phrases.CAPACITY, "compared": phrases.COMPARED, "ruled": phrases.RULED,
+        "worth": phrases.WORTH, "within": phrases.WORTH_WITHIN,
+    }  # fmt: skip
     return embedded({"sentences": sentences, "targets": found}) if found else ""
 
 
 def _gains(gains: Gains) -> dict[str, Any]:
     curves = {name: getattr(gains, name).tolist() for name in ("called", "found", "low", "high", "rule")}
-    value = gains.value.tolist() if gains.value is not None and gains.value_total else None
-    return {**curves, "value": value, "total": gains.value_total, "rows": gains.rows,
+    worth = {
+        name: curve.tolist() if (curve := getattr(gains, name)) is not None and gains.value_total else None
+        for name in ("value", "value_low", "value_high")
+    }
+    return {**curves, **worth, "total": gains.value_total, "rows": gains.rows,
             "positives": gains.positives, "box": charts.gains_axes(gains).box}  # fmt: skip
 
 
@@ -223,6 +255,11 @@ def scale(values: Iterable[Any], reference: float) -> tuple[float, float]:
     found = [reference, *(float(value) for value in values if figures.is_number(value))]
     room = 0.04 * (max(found) - min(found)) or 0.5
     return min(found) - room, max(found) + room
+
+
+def score(value: Any, metric: str) -> str:
+    """A test metric: three digits where it has no unit, so that what is zero but for rounding reads as zero."""
+    return figures.figure(value) if metric in ("rmse", "mae") else figures.fixed(value)
 
 
 def keys_of(lines: Sequence[Mapping[str, Any]]) -> list[str]:

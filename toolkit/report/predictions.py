@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.config.time import to_local
+from toolkit.evaluation.gains import order_of
 from toolkit.prepare.matrix import Matrix
+from toolkit.report.listed import days_of, listed, order_of_keys
 from toolkit.report.lists import file_name, write_csv
 from toolkit.training.experiment import Outcome
 
@@ -66,31 +67,13 @@ def score_columns(
 def write_lists(size: int, matrix: Matrix, outcome: Outcome, zone: str, folder: Path) -> None:
     """Per target the best rows of the latest test cutoff, best first."""
     folder.mkdir()
-    rows, n = outcome.rows[outcome.n_valid :], outcome.n_valid
-    cutoff = matrix.cutoff[rows]
-    latest = np.ones(len(rows), bool) if np.isnat(cutoff).all() else cutoff == cutoff.max()
-    for task in outcome.tasks:
-        scores = outcome.scores[(outcome.chosen(task.name).model, task.name)]
-        eligible = latest & matrix.eligible[task.name][rows]
-        write_list(
-            folder / f"{file_name(task.name)}.csv",
-            matrix.entity[rows][eligible],
-            days_of(cutoff[eligible], zone),
-            task.type,
-            task.classes,
-            scores.score[n:][eligible],
-            scores.probability[n:][eligible],
-            scores.decision[n:][eligible],
-            size,
-        )
-
-
-def days_of(cutoff: np.ndarray, zone: str) -> list[str]:
-    """Cutoffs (datetime64, naive UTC) as days in the cohort's zone, "" for none [rows]."""
-    instants, at = np.unique(cutoff, return_inverse=True)
-    days = ["" if moment is None else f"{to_local(moment, zone):%Y-%m-%d}"
-            for moment in instants.astype("datetime64[us]").tolist()]  # fmt: skip
-    return [days[i] for i in at]
+    key = order_of_keys(matrix, outcome)
+    for index, task in enumerate(outcome.tasks):
+        best = listed(matrix, outcome, index, key)
+        _write_ordered(
+            folder / f"{file_name(task.name)}.csv", task.type, task.classes, best.entity[:size],
+            days_of(best.cutoff[:size], zone), best.probability[:size], best.decision[:size], len(best.rows),
+        )  # fmt: skip
 
 
 def write_list(
@@ -104,18 +87,35 @@ def write_list(
     decision: np.ndarray,
     size: int,
 ) -> None:
-    """One ranked list: rank, entity, cutoff, probability (or value), decile, decision; ties in order of the key."""
+    """One ranked list of rows in any order: best first, ties in the order of the key."""
+    rows = np.arange(len(entity))
     strength = score.max(axis=1) if kind == "multiclass" else score
-    order = np.lexsort((entity.astype(str), -strength))
+    value = probability[rows, decision] if kind == "multiclass" else probability
+    order = order_of(strength, entity.astype(str))[:size]
+    _write_ordered(
+        path, kind, classes, entity[order], [day[row] for row in order], value[order], decision[order], len(rows)
+    )  # fmt: skip
+
+
+def _write_ordered(
+    path: Path,
+    kind: str,
+    classes: tuple[str, ...],
+    entity: np.ndarray,
+    day: Sequence[str],
+    value: np.ndarray,
+    decision: np.ndarray,
+    of: int,
+) -> None:
+    """rank, entity, cutoff, probability (or value), decile, decision; of: rows of the whole list."""
     header = ["rank", "entity", "cutoff", "value" if kind == "regression" else "probability", "decile"]
     header += {"binary": ["act"], "multiclass": ["class"], "regression": []}[kind]
     lines = []
-    for place, row in enumerate(order[:size]):
-        value = probability[row, decision[row]] if kind == "multiclass" else probability[row]
-        line = [place + 1, entity[row], day[row], round(float(value), 6), place * 10 // len(order) + 1]
+    for place in range(len(entity)):
+        line = [place + 1, entity[place], day[place], round(float(value[place]), 6), place * 10 // of + 1]
         if kind == "binary":
-            line.append("yes" if decision[row] else "no")
+            line.append("yes" if decision[place] else "no")
         elif kind == "multiclass":
-            line.append(classes[decision[row]])
+            line.append(classes[decision[place]])
         lines.append(line)
     write_csv(path, header, lines)

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.config.paths import readable
+from toolkit.report.words import CHANCE, USELESS
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 
 # Test metrics after the headline one, most telling first: narrow terminals show as many as fit.
@@ -73,11 +74,13 @@ def header_of(kind: str, metrics: Sequence[str], targets: int = 1) -> list[str]:
 
 
 def verdict(outcome: Outcome, target: str, kind: str) -> str:
-    """One sentence: how the chosen model does against the best simple rule."""
+    """One sentence: how the chosen model does against chance and the best simple rule, as the report says it."""
     chosen = outcome.chosen(target)
     rule = next((candidate for candidate in outcome.of(target) if candidate.model == "rule"), None)
     metric = HEADLINE[kind]
-    text = f"{chosen.model}: {metric} {with_interval(chosen, metric)}"
+    text = f"{chosen.model}: {WORDS[metric]} {with_interval(chosen, metric)}"
+    if chosen.intervals.get(metric, (math.nan,))[0] <= CHANCE[metric]:  # not of a number that is none
+        text += f"; {USELESS[0].lower()}{USELESS[1:]}"
     if rule is None or chosen.margin is None:
         return text
     value, low, high = chosen.margin

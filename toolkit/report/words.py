@@ -1,30 +1,32 @@
-"""What a report says in words: the verdict, the capacity, what drives a score.
+"""What a report says first: the verdict on each target and on all of them.
 
-Everything here returns plain text; the templates escape it.
+Everything here returns plain text; the templates escape it. The smaller sentences are in `phrases.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from toolkit.report.evidence import Driver, Example, Gains, Interval, Target, Verdict
+from toolkit.report.evidence import (
+    Interval,
+    ModelLine,
+    Target,
+    Verdict,
+)
 from toolkit.report.figures import (
-    NONE,
     count,
+    few_or_count,
     figure,
     interval,
     is_number,
     metric,
-    ordinal,
     quantity,
     rough,
     share,
-    short,
     signed,
     times,
 )
@@ -38,6 +40,11 @@ COLUMNS = {
 
 
 # --- the verdict ------------------------------------------------------------------------------------
+
+CHANCE = {"roc_auc": 0.5, "macro_auc": 0.5, "r2": 0.0}  # what the headline metric is when nothing is known
+CLOSE = 0.05  # an interval that ends within this of chance shows that little is there
+LEAST_ROWS, LEAST_OF_EACH = 30, 5  # labelled test rows; fewer say nothing about the next list
+USELESS = "No better than chance"
 
 
 @dataclass(frozen=True)
@@ -53,59 +60,175 @@ def verdict(target: Target) -> Said:
     """Whom to call and what to expect; or plainly that the model is of no use."""
     found = target.verdict
     if found is None or not is_number(found.value):
-        return Said("Nothing can be said yet", ["The test rows have no labels, or only one answer, so the model was not put to the test."], "doubt")  # fmt: skip
+        return Said("Nothing can be said yet", ["The newest test rows have no labels, or only one answer, so the model was not put to the test."], "doubt")  # fmt: skip
+    if few(found):
+        return Said("Too few test rows to say", _few_lines(target, found), "doubt")
     if found.better_than_chance is False:
-        return Said("No better than chance", _useless(target, found), "bad")
-    tone = "good" if found.better_than_rule else "doubt"
-    return Said(expectation(target, found), [*_against_chance(target, found), against_rule(found)], tone)
+        return Said(USELESS, _useless(target, found), "bad")
+    lines = [*_against_chance(target, found), against_rule(found), *_too_many(found)]
+    if worse_than_rule(found):
+        return Said("Worse than a simple rule", [expectation(target, found) + ".", *lines], "bad")
+    if target.type == "binary" and found.covers_all:
+        return Said(f"You can call all {count(found.size)}, so the order does not matter", [*_tenth(target), against_rule(found)], "doubt")  # fmt: skip
+    return Said(expectation(target, found), lines, "good" if found.better_than_rule else "doubt")
+
+
+def few(found: Verdict) -> bool:
+    """Whether the metric was measured on too few rows, or too few of one answer."""
+    return found.test_rows < LEAST_ROWS or found.rarest < LEAST_OF_EACH
+
+
+def worse_than_rule(found: Verdict) -> bool:
+    """Whether the margin's interval lies below zero."""
+    return found.margin is not None and found.margin[2] < 0
 
 
 def expectation(target: Target, found: Verdict) -> str:
     """What to expect of the chosen model on rows that it has never seen."""
     if target.type == "binary":
+        if found.interval is None:
+            return f"{count(found.found)} of the first {count(found.size)} said yes; luck was not ruled out"
         return f"Call these {count(found.size)}: expect {expected(found)} to say yes"
-    chosen = next((line for line in target.models if line.chosen), None)
-    test = chosen.test if chosen else {}
-    if target.type == "multiclass" and is_number(test.get("accuracy")):
-        return f"Names the right class for {share(test['accuracy'])} of rows"
-    if target.type == "regression" and is_number(test.get("mae")):
-        return f"Predictions are off by {figure(test['mae'])} on average"
+    name, value = _telling(target, _line(target, "chosen"))
+    if name == "accuracy":
+        return f"Names the right class for {share(value)} of rows" + _beside(target, name)
+    if name == "mae":
+        return f"Predictions are off by {figure(value)} on average" + _beside(target, name)
     return f"{metric(found.metric)} of {figure(found.value)} on rows it has never seen"
 
 
+def _telling(target: Target, line: ModelLine | None) -> tuple[str, float]:
+    """The metric that a sentence can be made of, and what the model has of it."""
+    name = {"multiclass": "accuracy", "regression": "mae"}.get(target.type, "")
+    value = line.test.get(name) if line else None
+    return (name, float(value)) if value is not None and is_number(value) else ("", math.nan)
+
+
+def _line(target: Target, which: str) -> ModelLine | None:
+    """The chosen model's line, or that of a baseline by its name."""
+    return next((m for m in target.models if (m.chosen if which == "chosen" else m.model == which)), None)
+
+
+def _beside(target: Target, name: str) -> str:
+    """What the naive guess has of the same metric."""
+    found, value = _telling(target, _line(target, "prior"))
+    if found != name:
+        return ""
+    return f"; the naive guess {share(value) if name == 'accuracy' else figure(value)}"
+
+
+def _more(target: Target) -> list[str]:
+    """The headline's interval, and the best simple rule's figure of the same metric."""
+    line, rule = _line(target, "chosen"), _line(target, "rule")
+    name, value = _telling(target, line)
+    if not name or line is None:
+        return []
+    form = share if name == "accuracy" else figure
+    said = f"{metric(name)[0].upper()}{metric(name)[1:]} {form(value)}"
+    if within := interval(line.intervals.get(name), form):
+        said += f" (95 % interval {within})"
+    if _telling(target, rule)[0]:
+        said += f"; the best simple rule has {form(_telling(target, rule)[1])}"
+    return [said + "."]
+
+
 def expected(found: Verdict) -> str:
-    """How many of those called say yes, with ±."""
+    """How many of those called will say yes, with ±."""
     return rough(found.found, *(found.interval or (math.nan, math.nan)))
+
+
+def _within(found: Verdict) -> str:
+    """The 95 % interval of how many say yes, in brackets after a count of the past."""
+    ends = interval(found.interval, count)
+    return f" (another such list: {ends}, 95 % interval)" if ends else ""
 
 
 def _against_chance(target: Target, found: Verdict) -> list[str]:
     if target.type == "binary":
-        line = f"Calling {count(found.size)} at random gives {count(found.at_random)}."
+        line = f"Calling {count(found.size)} at random gives {few_or_count(found.at_random)}."
         if found.at_random > 0:
             line += f" The list finds {times(found.found / found.at_random)} as many."
         lines = [line]
+        if found.money is not None and is_number(found.money):
+            lines.append(_money(found))
     else:
-        name, (low, high) = metric(found.metric), found.value_interval or (math.nan, math.nan)
-        within = f" ({interval((low, high))})" if is_number(low) else ""
-        lines = [f"{name} on rows it has never seen: {figure(found.value)}{within}."]
+        name, within = metric(found.metric), interval(found.value_interval)
+        within = f" (95 % interval {within})" if within else ""
+        lines = [*_more(target), f"{name} on rows it has never seen: {figure(found.value)}{within}."]
     if found.better_than_chance is None:
         lines.append("Without an interval it cannot be told whether this is more than luck.")
     return lines
 
 
+def _too_many(found: Verdict) -> list[str]:
+    """Why the threshold does not say how many to call, where it selects most of the list."""
+    if not (found.acted > found.rows / 2 and found.because.startswith("a tenth")):
+        return []
+    part = f"{count(found.acted)} of {count(found.rows)} ({share(found.acted / found.rows)})"
+    return [f"The threshold would act on {part}, too many to be a choice; so this speaks of a tenth."]
+
+
+def _money(found: Verdict) -> str:
+    line = f"These {count(found.size)} bring {quantity(found.money)}"
+    if within := interval(found.money_interval, quantity):
+        line += f" (95 % interval {within})"
+    if is_number(found.money_at_random):
+        line += f"; as many at random bring {quantity(found.money_at_random)}"
+    return line + "."
+
+
+def _tenth(target: Target) -> list[str]:
+    """What the first tenth of the list gives, where the capacity covers the whole of it."""
+    gains = target.gains
+    if gains is None or not gains.rows:
+        return []
+    size = math.ceil(gains.rows / 10)
+    found, low, high = (float(np.interp(size, gains.called, c)) for c in (gains.found, gains.low, gains.high))
+    random = size * gains.positives / gains.rows
+    return [f"Were only a tenth called ({count(size)}), expect {rough(found, low, high)} to say yes; {count(size)} at random give {few_or_count(random)}."]  # fmt: skip
+
+
+def _few_lines(target: Target, found: Verdict) -> list[str]:
+    there = f"{count(found.test_rows)} test rows have an answer"
+    if target.type != "regression":
+        there += f", {count(found.rarest)} of them the rarest one"
+    needed = f"At least {LEAST_ROWS} rows, {LEAST_OF_EACH} of each answer, are needed to say what the next list will give."
+    if target.type == "regression":
+        needed = f"At least {LEAST_ROWS} are needed."
+    return [there + ".", needed, f"For what it is worth: {metric(found.metric)} {figure(found.value)}."]
+
+
 def _useless(target: Target, found: Verdict) -> list[str]:
-    name = metric(found.metric)
-    lines = [
-        f"On rows that it has never seen, the model does not tell a yes from a no: {name} {figure(found.value)}"
-        + (f", with 95 % confidence {interval(found.value_interval)}." if found.value_interval else ".")
-        if target.type == "binary"
-        else f"On rows that it has never seen, the model adds nothing to the naive guess: {name} {figure(found.value)}."
-    ]
-    if target.type == "binary":
+    """Whether there is nothing to find, or too few rows to find it."""
+    yes, name = target.type == "binary", metric(found.metric)
+    value = f"{name} {figure(found.value)}"
+    if within := interval(found.value_interval):
+        value += f", 95 % interval {within}"
+    if found.value_interval is None or found.value_interval[1] < CHANCE.get(found.metric, 0.0) + CLOSE:
+        what = "does not tell a yes from a no" if yes else "adds nothing to the naive guess"
+        lines = [f"On rows that it has never seen, the model {what}: {value}."]
+    else:
+        kept = f"{count(found.test_rows)} test rows"
+        if target.type != "regression":
+            kept += f", {count(found.rarest)} of them with the rarest answer,"
+        lines = [f"With {kept} it cannot be told from chance: {value}. More test rows are needed."]
+    if yes:
         lines.append(
-            f"Of {count(found.size)} called by this list, {expected(found)} said yes; {count(found.size)} called at random give {count(found.at_random)}."
+            f"Of {count(found.size)} called by this list, {count(found.found)} said yes{_within(found)}; {count(found.size)} called at random give {few_or_count(found.at_random)}."
         )
+    else:
+        lines += _more(target)
     return [*lines, "Do not choose by this list."]
+
+
+def warning(target: Target) -> str:
+    """What has to be said again beside the slider, the drivers and the list; nothing where the model is of use."""
+    headline = verdict(target).headline
+    if headline == USELESS:
+        return "No better than chance: do not choose by it."
+    if headline == "Worse than a simple rule":
+        return "Worse than a simple rule: use the rule."
+    return "Too few test rows to rely on it." if headline == "Too few test rows to say" else ""
 
 
 def against_rule(found: Verdict) -> str:
@@ -121,7 +244,7 @@ def against_rule(found: Verdict) -> str:
     bounds = f"{size}, 95 % interval {signed(low)} to {signed(high)}"
     if low > 0:
         return f"It beats {rule}: {bounds}; the interval excludes zero."
-    if high < 0:
+    if worse_than_rule(found):
         return f"It does worse than {rule}: {bounds}. Use the rule."
     return f"It is not distinguishable from {rule}: {bounds}, which includes zero. The rule is simpler."
 
@@ -139,13 +262,17 @@ def standing(target: Target) -> str:
     found = target.verdict
     if found is None or not is_number(found.value):
         return "not put to the test"
+    if few(found):
+        return "too few test rows to say"
     if found.better_than_chance is False:
         return SHORT["bad"]
     if found.better_than_rule:
         return SHORT["good"]
     if found.margin is None or found.better_than_rule is None:
         return "better than chance" if found.better_than_chance else "not compared"
-    return "worse than the best simple rule" if found.margin[2] < 0 else "no better than the best simple rule"
+    return (
+        "worse than the best simple rule" if worse_than_rule(found) else "no better than the best simple rule"
+    )
 
 
 def overall(targets: Sequence[Target]) -> str:
@@ -166,124 +293,15 @@ def _few(number: int) -> str:
     return names[number] if number < len(names) else count(number)
 
 
-# --- the capacity slider ----------------------------------------------------------------------------
-
-# The page's script fills the same sentences, so that they are written once.
-CAPACITY = "Call {called} of {rows} ({share}): expect {found} to say yes."
-COMPARED = (
-    "Calling at random would find {random}: the list finds {lift} as many, and {capture} of all who say yes."
-)
-RULED = "The best simple rule would find {rule}."
-WORTH = "They bring {value} of {total} in all ({portion})."
-
-
-def capacity(gains: Gains, called: float) -> list[str]:
-    """The sentences for a number of calls; those on the rule and on value are empty where there is none."""
-    found, low, high, rule = (
-        float(np.interp(called, gains.called, curve)) if len(curve) else math.nan
-        for curve in (gains.found, gains.low, gains.high, gains.rule)
-    )
-    random = called * gains.positives / gains.rows if gains.rows else math.nan
-    first = CAPACITY.format(
-        called=count(called), rows=count(gains.rows), share=share(called / gains.rows if gains.rows else None),
-        found=rough(found, low, high),
-    )  # fmt: skip
-    second = COMPARED.format(
-        random=count(random), lift=times(found / random if random else None),
-        capture=share(found / gains.positives if gains.positives else None),
-    )  # fmt: skip
-    third = RULED.format(rule=count(rule)) if is_number(rule) else ""
-    if gains.value is None or not gains.value_total:
-        return [first, second, third, ""]
-    value = float(np.interp(called, gains.called, gains.value))
-    portion = share(value / gains.value_total)
-    return [
-        first,
-        second,
-        third,
-        WORTH.format(value=quantity(value), total=quantity(gains.value_total), portion=portion),
-    ]
-
-
-def meaning(target: Target) -> str:
-    """What a yes is."""
-    return target.description.rstrip(".") or target.name + (
-        f", within {target.horizon}" if target.horizon else ""
-    )
-
-
-# --- features and examples --------------------------------------------------------------------------
-
-DIRECTIONS = {
-    "rises": "the more, the higher the score",
-    "falls": "the more, the lower the score",
-    "mixed": "up and down",
-    "levels": "depends on the level",
-}
-
-
-def direction(driver: Driver) -> str:
-    """How a feature moves the score; of levels, the one that raises and the one that lowers it most."""
-    if driver.direction != "levels" or len(driver.shape) < 2:
-        return DIRECTIONS.get(driver.direction, driver.direction)
-    ordered = sorted(driver.shape, key=lambda part: part[2])
-    return f"highest for {short(ordered[-1][0]) or NONE}, lowest for {short(ordered[0][0]) or NONE}"
-
-
-def _clauses(reasons: Sequence[Any], text_of: Mapping[str, str], verb: str) -> str:
-    said = [
-        f"{r.text or text_of.get(r.feature) or r.feature} ({short(r.value) or NONE})" for r in reasons[:3]
-    ]
-    if not said:
-        return ""
-    listed = said[0] if len(said) == 1 else ", ".join(said[:-1]) + " and " + said[-1]
-    return f"{listed} {verb if len(said) > 1 else verb + 's'}"
-
-
-ROLES = {
-    "best": "At the top of the list", "threshold": "The last one to be acted on", "low": "Far down the list",
-    "unexpected_no": "Expected, but did not", "unexpected_yes": "Not expected, but did",
-}  # fmt: skip
-NUMBER_ROLES = {"unexpected_no": "Predicted too high", "unexpected_yes": "Predicted too low"}
-
-
-def role(found: Example, target: Target) -> str:
-    """Why this entity was picked to be explained."""
-    names = ROLES if target.type == "binary" else ROLES | NUMBER_ROLES
-    return names.get(found.role, found.role.replace("_", " "))
-
-
-def example(found: Example, target: Target) -> str:
-    """One entity's score in sentences."""
-    rows = target.verdict.rows if target.verdict and target.verdict.rows >= found.rank else 0
-    text_of = {driver.feature: driver.text for driver in target.drivers}
-    place = f"Ranked {ordinal(found.rank)}" + (f" of {count(rows)}" if rows else "")
-    if target.type == "regression":
-        place += f", predicted {figure(found.score)}"
-    elif is_number(found.probability):
-        place += f", with a probability of {share(found.probability)}"
-    up = _clauses([r for r in found.reasons if r.contribution > 0], text_of, "raise")
-    down = _clauses([r for r in found.reasons if r.contribution < 0], text_of, "lower")
-    because = [f"{clause} the score" for clause in (up, down) if clause]
-    sentences = [place + ".", *(f"{clause[0].upper()}{clause[1:]}." for clause in because)]
-    if target.type == "binary" and is_number(found.label):
-        sentences.append("The answer was yes." if found.label else "The answer was no.")
-    elif target.type == "regression" and is_number(found.label):
-        sentences.append(f"The true value was {figure(found.label)}.")
-    elif (
-        target.type == "multiclass" and is_number(found.label) and int(found.label or 0) < len(target.classes)
-    ):
-        sentences.append(f"The true class was {target.classes[int(found.label or 0)]}.")
-    return " ".join(sentences)
-
-
 def bars_compared(target: Target) -> list[tuple[str, float, str, Interval]]:
     """The expectation as three bars: the list, the best simple rule, chance (name, number, text, interval)."""
     found, gains = target.verdict, target.gains
     if target.type != "binary" or found is None or not found.size or not is_number(found.value):
         return []
+    if found.covers_all or few(found):
+        return []
     bars = [("This list", float(found.found), expected(found), found.interval)]
-    if gains is not None and len(gains.rule) and found.rows in (0, gains.rows):  # of the same rows
+    if gains is not None and len(gains.rule):
         rule = float(np.interp(found.size, gains.called, gains.rule))
-        bars.append(("Best simple rule", rule, count(rule), None))
-    return [*bars, ("Calling at random", found.at_random, count(found.at_random), None)]
+        bars.append(("Best simple rule", rule, few_or_count(rule), None))
+    return [*bars, ("Calling at random", found.at_random, few_or_count(found.at_random), None)]

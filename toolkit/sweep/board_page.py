@@ -28,9 +28,9 @@ def document(found: Leaderboard) -> Document:
 
 def lead(found: Leaderboard) -> Iterator[str]:
     """The result in words."""
-    line = found.boards[0].selected if found.boards else None
-    if line is not None:
-        board = found.boards[0]
+    board = found.chief
+    line = board.selected if board else None
+    if board and line:
         on = "" if len(found.boards) == 1 else f" on the {board.title}" if board.metric else ""
         seeds = f" over {len(line.values)} seeds" if len(line.values) > 1 else ""
         test = f"; on the test rows {around(mean(line.test), spread(line.test))}" if line.test else ""
@@ -53,7 +53,7 @@ def sections(board: Board, test_of_all: bool) -> list[Section]:
     ]
     rows: list[list[Cell]] = [[
         line.setting.name, str(len(line.values)), around(line.mean, line.spread), _difference(line),
-        f"{line.difference.rows:,}" if line.difference else "",
+        _shared(line),
         around(mean(line.test), spread(line.test)) if line.test else "",
         [Link(f"seed {run.seed}", run.report) for run in line.setting.runs],
     ] for line in board.lines]  # fmt: skip
@@ -70,8 +70,8 @@ def sections(board: Board, test_of_all: bool) -> list[Section]:
 
 
 EFFECTS = (
-    "The mean over all runs with that value, whatever the others were; the override whose values lie furthest apart "
-    "comes first. What lies no further apart than the seeds do may be chance."
+    "The mean over the runs with that value, whatever the other overrides were, of those that every value was tried "
+    "with; the override whose values lie furthest apart comes first. What lies no further apart than the seeds do may be chance."
 )
 
 
@@ -96,6 +96,11 @@ def _difference(line: Line) -> str:
     return "–" if found is None else signed(found.value, found.low, found.high)
 
 
+def _shared(line: Line) -> str:
+    d = line.difference
+    return "" if d is None else f"{d.rows:,}" + (f" ({d.unshared:,} in one only)" if d.unshared else "")
+
+
 def write(found: Leaderboard, folder: Path) -> None:
     """`leaderboard.csv`, `overrides.csv`, `leaderboard.html` and, last, `leaderboard.md`."""
     write_csv(folder / "leaderboard.csv", CSV, (line for board in found.boards for line in _csv(board)))
@@ -109,16 +114,16 @@ def write(found: Leaderboard, folder: Path) -> None:
 
 
 CSV = ["target", "metric", "place", "setting", "selected", "seeds", "validation_mean", "validation_sd", "validation_min",
-       "validation_max", "difference", "difference_low", "difference_high", "shared_rows", "test_mean", "test_sd", "runs"]  # fmt: skip
+       "validation_max", "difference", "difference_low", "difference_high", "shared_rows", "unshared_rows", "test_mean", "test_sd", "runs"]  # fmt: skip
 
 
 def _csv(board: Board) -> Iterator[list[Any]]:
     for place, line in enumerate(board.lines, 1):
         d = line.difference
         yield [
-            board.title, board.metric, place, line.setting.name, "yes" if line.selected else "no", len(line.values),
+            board.title, board.metric, place if board.ranked else None, line.setting.name, "yes" if line.selected else "no", len(line.values),
             *map(_plain, (line.mean, line.spread, min(line.values), max(line.values))),
-            *((_plain(d.value), _plain(d.low), _plain(d.high), d.rows) if d else (None,) * 4),
+            *((_plain(d.value), _plain(d.low), _plain(d.high), d.rows, d.unshared) if d else (None,) * 5),
             *((_plain(mean(line.test)), _plain(spread(line.test))) if line.test else (None,) * 2),
             " ".join(run.folder.name for run in line.setting.runs),
         ]  # fmt: skip

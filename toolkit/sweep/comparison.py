@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 
 from toolkit.errors import ConfigError, DataError
+from toolkit.evaluation.metrics import LOWER_IS_BETTER
 from toolkit.report.lists import write_csv
 from toolkit.sweep.document import Document, Link, Section, markdown, number, page, signed
 from toolkit.sweep.leaderboard import LOOKING
-from toolkit.sweep.paired import LOWER_IS_BETTER, Difference, NotComparableError, Pair, pair
+from toolkit.sweep.paired import Difference, NotComparableError, Pair, pair
 from toolkit.sweep.runs import Run
 
 SHOWN = {
@@ -22,6 +23,10 @@ SHOWN = {
     "regression": ("r2", "rmse", "mae", "spearman"),
 }
 ABSENT = "–"
+CUT_HERE = (
+    "The intervals of f1, precision and recall take the decisions as given: they leave out that the thresholds "
+    "were fitted on the same validation rows"
+)
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,8 @@ def _metrics(found: Comparison) -> Iterator[Section]:
             + (f" ({v.both.unshared:,} rows are in one of the two only)" if v.both.unshared else "")
             for v in several
         )
+        if found.runs[0].targets[target]["type"] == "binary" and part == "validation":
+            said += f". {CUT_HERE}"
         yield Section(f"{target}, {part} rows", header, rows, said)
 
 

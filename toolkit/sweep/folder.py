@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit import __version__
+from toolkit.data.cache import code_digest
 from toolkit.errors import ConfigError
-from toolkit.runfolder import held, write_json
+from toolkit.runfolder import held, sweep_unfinished, write_json
 
 FILE = "sweep.json"
 State = Literal["running", "done", "failed", "bug", "died"]
@@ -69,6 +70,11 @@ class SweepFolder:
         with held(lock):
             yield
 
+    def forget(self, job: int) -> None:
+        """Remove a job's run and record, so that it is done again."""
+        shutil.rmtree(self.run(job))
+        self._record(job).unlink(missing_ok=True)
+
     def record(self, job: int) -> Record | None:
         try:
             return Record(**json.loads(self._record(job).read_text(encoding="utf-8")))
@@ -83,7 +89,7 @@ class SweepFolder:
 
     def close(self, records: list[Record]) -> None:
         """The sweep has ended: what became of the jobs goes into one file."""
-        _remove_unfinished(self.path)
+        sweep_unfinished(self.path)
         said = _read(self.path) or {}
         jobs = [asdict(record) for record in records]
         _write_whole(self.path / FILE, said | {"ended": _now(), "jobs": jobs})
@@ -92,11 +98,14 @@ class SweepFolder:
     def remove(self) -> None:
         """Leave nothing of a sweep in which no job succeeded."""
         shutil.rmtree(self.path / ".jobs", ignore_errors=True)
-        _remove_unfinished(self.path)
+        sweep_unfinished(self.path)
         (self.path / FILE).unlink(missing_ok=True)
-        with suppress(OSError):
-            self.path.rmdir()
-            self.path.parent.rmdir()
+        here = Path.cwd()
+        with suppress(OSError):  # one of them holds something
+            for empty in (self.path, *list(self.path.resolve().parents)[:2]):  # multirun/, the recipe's
+                if empty in (here, *here.parents):
+                    return
+                empty.rmdir()
 
 
 def records_of(folder: Path) -> list[Record]:
@@ -129,37 +138,49 @@ def opened(wanted: Path, material: Any, named: bool) -> Iterator[tuple[SweepFold
                 yield SweepFolder(folder), True
                 return
         if named:
-            holds = "holds another sweep, or one that has ended"
-            raise ConfigError(
-                f"`{folder}` {holds if mine else 'is being swept by another process'}",
-                where="hydra.sweep.dir",
-                why="only the same command goes on in a sweep's folder, and only until it has ended",
-                fix="choose another folder, or leave the choice to the toolkit",
-            )
-    if named and wanted.is_dir() and any(wanted.iterdir()):
-        raise ConfigError(
-            f"`{wanted}` is already there, and not an empty folder",
-            where="hydra.sweep.dir",
-            why="what an earlier run wrote is never overwritten",
-            fix="choose another folder, or remove it",
-        )
+            raise _taken(folder, mine)
+    if named and wanted.is_dir():
+        _refuse_filled(wanted)
     folder = _new(wanted, named)
-    with held(folder):
+    with held(folder, wait=False) as mine:
+        if not mine:  # the same folder, asked for twice at the same moment
+            raise _taken(folder, mine)
+        _refuse_filled(folder)
         salt = secrets.token_hex(16)
         _write_whole(folder / FILE, {"toolkit": __version__, "begun": _now(), "ended": None,
                                      "salt": salt, "digest": _digest(material, salt)})  # fmt: skip
         yield SweepFolder(folder), False
 
 
+def _taken(folder: Path, mine: bool) -> ConfigError:
+    holds = "holds another sweep, or one that has ended"
+    return ConfigError(
+        f"`{folder}` {holds if mine else 'is being swept by another process'}",
+        where="hydra.sweep.dir",
+        why="only the same command goes on in a sweep's folder, and only until it has ended",
+        fix="choose another folder, or leave the choice to the toolkit",
+    )
+
+
+def _refuse_filled(folder: Path) -> None:
+    if any(folder.iterdir()):
+        raise ConfigError(
+            f"`{folder}` is already there, and not an empty folder",
+            where="hydra.sweep.dir",
+            why="what an earlier run wrote is never overwritten",
+            fix="choose another folder, or remove it",
+        )
+
+
 def same_sweep(hydra: list[str], jobs: list[list[str]], composed: list[Any]) -> Any:
-    """What two commands have to share to be the same sweep: the words, and all that they compose into.
+    """What two commands have to share to be the same sweep: our code, the words, and all that they compose into.
 
     Interpolations stay as they are typed (`${now:…}` would differ each time), except that what they read
     from the environment belongs to it.
     """
     names = sorted(set(re.findall(r"oc\.env:\s*(\w+)", json.dumps(composed, default=str))))
     environment = {name: os.environ.get(name) for name in names}
-    return [__version__, hydra, jobs, composed, environment]
+    return [__version__, code_digest("."), hydra, jobs, composed, environment]
 
 
 def _same(said: dict[str, Any] | None, material: Any) -> bool:
@@ -191,15 +212,7 @@ def _forget_unfinished(folder: Path) -> None:
         record = SweepFolder(folder).record(int(path.stem))
         if record is None or record.state != "done":
             path.unlink()
-    _remove_unfinished(folder)
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """What killed processes left of runs."""
-    for left in folder.glob(".unfinished-*"):
-        with suppress(OSError), held(left, wait=False) as mine:  # a worker may still be at it
-            if mine:
-                shutil.rmtree(left)
+    sweep_unfinished(folder)
 
 
 def _read(folder: Path) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """The leaderboard of a sweep: settings side by side on validation, and which overrides mattered.
 
-A setting is a job's overrides without the seed. The best one on validation is selected; the test is
-looked at for the selected one only, unless asked for.
+A setting is a job's overrides without the seed. The best one on validation is selected, if all were
+validated on the same rows and labels; the test is looked at for the selected one only, unless asked for.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from toolkit.evaluation.bootstrap import interval
+from toolkit.evaluation.metrics import LOWER_IS_BETTER
 from toolkit.sweep.folder import Record
 from toolkit.sweep.overrides import swept as swept_keys
 from toolkit.sweep.overrides import value_of
-from toolkit.sweep.paired import LOWER_IS_BETTER, Difference, NotComparableError, pair
+from toolkit.sweep.paired import Difference, NotComparableError, pair, same_rows
 from toolkit.sweep.runs import Run, Scored
 
 MEAN = "weighted mean of the targets"
@@ -60,7 +62,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Effect:
-    """Mean validation metric of all runs with one value of one override."""
+    """Mean validation metric of the runs with one value of one override, over what every value was tried with."""
 
     key: str
     value: str
@@ -71,12 +73,14 @@ class Effect:
 
 @dataclass(frozen=True)
 class Board:
-    """One target, or the weighted mean of several. effects: the overrides that mattered most first."""
+    """One target, or the weighted mean of several. effects: the overrides that mattered most first; ranked:
+    the lines are best first, which they are only where all stand on the same rows and labels."""
 
     title: str
     metric: str
     lines: list[Line]
     effects: list[Effect]
+    ranked: bool = True
 
     @property
     def selected(self) -> Line | None:
@@ -85,11 +89,13 @@ class Board:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """All boards of a sweep. jobs: how many there were; failed: those that gave no run."""
+    """All boards of a sweep. jobs: how many there were; chief: the board that selects, one of `boards`;
+    failed: jobs that gave no run to compare."""
 
     name: str
     jobs: int
     boards: list[Board]
+    chief: Board | None
     failed: list[Record]
     notes: list[str] = field(default_factory=list)
     test_of_all: bool = False
@@ -111,7 +117,7 @@ def build(name: str, found: Sequence[tuple[Record, Run | None]], test_of_all: bo
     swept = swept_keys([record.overrides for record, _ in found if record.overrides])
     settings = _settings(done, swept)
     if not settings:
-        return Leaderboard(name, len(found), [], failed)
+        return Leaderboard(name, len(found), [], None, failed)
     targets = list(dict.fromkeys(target for _, run in done for target in run.targets))
     shared = [t for t in targets if all(t in run.targets for _, run in done)]
     tables = {target: _Table(settings, target) for target in targets}
@@ -120,12 +126,14 @@ def build(name: str, found: Sequence[tuple[Record, Run | None]], test_of_all: bo
         if len(shared) > 1 and len({tables[t].kind for t in shared}) == 1
         else None
     )
-    chief = mixed or tables[(shared or targets)[0]]
-    best = chief.best()
-    boards = [table.board(best, test_of_all, _effects(done, swept, table.of)) for table in ([mixed] if mixed else []) + list(tables.values())]  # fmt: skip
-    return Leaderboard(
-        name, len(found), boards, failed, _notes(settings, boards, targets, shared, mixed), test_of_all
-    )
+    selecting = mixed or tables[(shared or targets)[0]]
+    others = selecting.others
+    best = None if others else selecting.best()
+    shown = [*([mixed] if mixed else []), *tables.values()]
+    boards = [table.board(best, test_of_all, done, swept) for table in shown]
+    chief = boards[shown.index(selecting)]
+    notes = _notes(settings, chief, others, targets, shared, mixed)
+    return Leaderboard(name, len(found), boards, chief, failed, notes, test_of_all)
 
 
 def _settings(done: Sequence[tuple[Record, Run]], swept: Sequence[str]) -> list[Setting]:
@@ -155,30 +163,55 @@ class _Table:
         """The metric of a run; NaN if it does not have the target."""
         return run.value(self.title, self.metric, part) if self.title in run.targets else math.nan
 
-    def best(self) -> Setting:
-        """Best mean on validation, among those with the most seeds: a failed seed must not be of advantage."""
+    def full(self) -> list[Setting]:
+        """The settings with the most seeds: a failed seed must not be of advantage."""
         most = max(len(setting.runs) for setting in self.settings)
+        return [setting for setting in self.settings if len(setting.runs) == most]
+
+    def best(self) -> Setting:
+        """Best mean on validation, among those with the most seeds."""
         sign = -1.0 if self.metric in LOWER_IS_BETTER else 1.0
-        full = [setting for setting in self.settings if len(setting.runs) == most]
         return max(
-            full, key=lambda s: np.nan_to_num(sign * mean([self.of(run) for run in s.runs]), nan=-np.inf)
+            self.full(),
+            key=lambda s: np.nan_to_num(sign * mean([self.of(run) for run in s.runs]), nan=-np.inf),
         )
 
-    def board(self, best: Setting, test_of_all: bool, effects: list[Effect]) -> Board:
+    @cached_property
+    def others(self) -> list[Setting]:
+        """Settings with the most seeds that were not validated on the first one's rows and labels."""
+        first, *rest = self.full()
+        return [setting for setting in rest if not self._same_rows(setting, first)]
+
+    def _same_rows(self, a: Setting, b: Setting) -> bool:
+        """Runs are matched in the order of their seeds; where a seed decides who validates, the seeds have to agree."""
+        return all(
+            same_rows(self._scored(left), self._scored(right))
+            for left, right in zip(a.runs, b.runs, strict=True)
+        )
+
+    def board(
+        self,
+        best: Setting | None,
+        test_of_all: bool,
+        done: Sequence[tuple[Record, Run]],
+        swept: Sequence[str],
+    ) -> Board:
         lines = []
         for setting in self.settings:
             selected = setting is best
             line = Line(setting, tuple(self.of(run) for run in setting.runs),
                         tuple(self.of(run, "test") for run in setting.runs) if selected or test_of_all else (), selected)  # fmt: skip
-            if not selected and best in self.settings:
+            if best and not selected and best in self.settings:
                 try:
                     line = replace(line, difference=self.difference(setting, best))
                 except NotComparableError as why:
                     line = replace(line, why_none=str(why))
             lines.append(line)
+        if self.others:
+            return Board(self.title, self.metric, lines, [], ranked=False)
         sign = 1 if self.metric in LOWER_IS_BETTER else -1
         lines.sort(key=lambda line: (math.isnan(line.mean), sign * line.mean))
-        return Board(self.title, self.metric, lines, effects)
+        return Board(self.title, self.metric, lines, _effects(done, swept, self.of))
 
     def difference(self, a: Setting, b: Setting) -> Difference:
         by_seed = [{run.seed: run for run in setting.runs} for setting in (a, b)]
@@ -206,56 +239,69 @@ class _Mixed(_Table):
         weights = [run.weight(table.title) for table in self.tables]
         return float(np.average([table.of(run, part) for table in self.tables], weights=weights))
 
+    def _same_rows(self, a: Setting, b: Setting) -> bool:
+        return all(table._same_rows(a, b) for table in self.tables)
+
     def difference(self, a: Setting, b: Setting) -> Difference:
         """Draws of the targets may come from different rows; they are paired where the entities are the same."""
         found = [table.difference(a, b) for table in self.tables]
         weights = [b.runs[0].weight(table.title) for table in self.tables]
-        if len({one.drawn for one in found}) > 1:
+        if any(one.entities != found[0].entities for one in found):
             raise NotComparableError("the targets have different entities, so their draws are not paired")
         draws = np.average([one.draws for one in found], axis=0, weights=weights)
         value = float(np.average([one.value for one in found], weights=weights))
-        return Difference(
-            value, *interval(draws), draws, max(one.rows for one in found), found[0].entities, found[0].drawn
-        )
+        rows, unshared = (max(getattr(one, name) for one in found) for name in ("rows", "unshared"))
+        return Difference(value, *interval(draws), draws, rows, unshared, found[0].entities)
 
 
 def _effects(
     done: Sequence[tuple[Record, Run]], swept: Sequence[str], of: Callable[[Run], float]
 ) -> list[Effect]:
+    """Of each override with several values. Where jobs are missing, a value is not judged by what the others lack."""
     found: list[tuple[float, list[Effect]]] = []
-    for key in swept:
-        groups: dict[str, list[float]] = {}
+    for key in swept if any(key != "seed" for key in swept) else ():
+        groups: dict[str, dict[tuple[str | None, ...], float]] = {}
         for record, run in done:
             value = of(run)
             if not math.isnan(value):
-                groups.setdefault(value_of(record.overrides, key) or "as declared", []).append(value)
-        effects = [
-            Effect(key, value, len(values), mean(values), spread(values)) for value, values in groups.items()
-        ]
-        if effects:
-            found.append((max(e.mean for e in effects) - min(e.mean for e in effects), effects))
+                rest = tuple(value_of(record.overrides, other) for other in swept if other != key)
+                groups.setdefault(value_of(record.overrides, key) or "as declared", {})[rest] = value
+        common = set.intersection(*map(set, groups.values())) if groups else set()
+        if len(groups) < 2 or not common:
+            continue
+        effects = []
+        for name, by_rest in groups.items():
+            values = [value for rest, value in by_rest.items() if rest in common]
+            effects.append(Effect(key, name, len(values), mean(values), spread(values)))
+        found.append((max(e.mean for e in effects) - min(e.mean for e in effects), effects))
     return [effect for _, effects in sorted(found, key=lambda pair: -pair[0]) for effect in effects]
 
 
 def _notes(
-    settings: Sequence[Setting], boards: Sequence[Board], targets: Sequence[str], shared: Sequence[str], mixed: _Mixed | None
+    settings: Sequence[Setting], chief: Board, unlike: Sequence[Setting], targets: Sequence[str], shared: Sequence[str], mixed: _Mixed | None
 ) -> list[str]:  # fmt: skip
     notes = []
-    chief = boards[0]
     others = [line for line in chief.lines if not line.selected]
-    tied = [line for line in others if line.difference and not line.difference.certain]
-    if others:
+    if unlike:
         notes.append(
-            f"{len(tied)} of {len(others)} other settings cannot be told apart from it (the interval of the difference holds zero)"
+            f"nothing is selected: {len(unlike)} of {len(settings)} settings cannot be compared: they were not validated "
+            "on the same rows and labels as the first one, so a better figure may only mean easier rows"
         )
-    if len(settings) > 1:
+    elif others:
+        tied = sum(line.difference is not None and not line.difference.certain for line in others)
+        apart = sum(line.difference is None for line in others)
         notes.append(
-            f"it is the best of {len(settings)} on validation, so its validation figure flatters it; its test figure does not"
+            f"{tied} of {len(others)} other settings cannot be told apart from it (the interval of the difference holds zero)"
+            + (f"; {apart} cannot be compared with it" if apart else "")
+        )
+    if len(settings) > 1 and not unlike:
+        notes.append(
+            f"it is the best of {len(chief.lines)} on validation, so its validation figure flatters it; its test figure does not"
         )
     if len({len(setting.runs) for setting in settings}) > 1:
         notes.append("settings with fewer finished seeds than others are listed, but not selected")
-    if len(targets) > 1 and mixed is None:
+    if len(targets) > 1 and mixed is None and not unlike:
         notes.append(
-            f"selected by `{(shared or targets)[0]}`: the targets have no common metric, or not all settings have them"
+            f"selected by `{chief.title}`: the targets have no common metric, or not all settings have them"
         )
     return notes

@@ -20,7 +20,6 @@ from toolkit.sweep.runs import Scored
 REPLICATES = 1_000
 FEWER = 200  # with more entities than this, whose intervals are narrow anyway
 MANY = 100_000
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "median_absolute_error"})
 
 
 class NotComparableError(Exception):
@@ -29,16 +28,16 @@ class NotComparableError(Exception):
 
 @dataclass(frozen=True)
 class Difference:
-    """a − b on shared rows, averaged over seeds. draws: [replicates]; rows: of all seeds together; entities:
-    how many were drawn from; drawn: equal where the very same ones were, so that draws belong together."""
+    """a − b on shared rows, averaged over seeds. draws: [replicates]; rows: of all seeds together; unshared:
+    rows that only one side has; entities: those drawn from (draws of the very same ones belong together)."""
 
     value: float
     low: float
     high: float
     draws: np.ndarray
     rows: int
-    entities: int
-    drawn: int
+    unshared: int
+    entities: frozenset[str]
 
     @property
     def certain(self) -> bool:
@@ -72,7 +71,7 @@ class Pair:
         )
         left, right = self.values(0), self.values(1)
         return {
-            name: Difference(left[name] - right[name], *interval(a[name] - b[name]), a[name] - b[name], self.rows, len(self.entities), hash(self.entities))
+            name: Difference(left[name] - right[name], *interval(a[name] - b[name]), a[name] - b[name], self.rows, self.unshared, self.entities)
             for name in names
         }  # fmt: skip
 
@@ -96,6 +95,15 @@ def pair(a: Sequence[Scored], b: Sequence[Scored]) -> Pair:
     boot = EntityBootstrap(entities, FEWER if len(distinct) > MANY else REPLICATES, seed=0)
     rows = sum(len(left.y) for left, _ in both)
     return Pair(both, boot, distinct, sum(len(one.y) for one in (*a, *b)) - 2 * rows)
+
+
+def same_rows(a: Scored, b: Scored) -> bool:
+    """Whether the labelled rows and their labels are the same: only then do figures on them rank."""
+    try:
+        left, _ = _shared(a, b)
+    except NotComparableError:
+        return False
+    return len(left.y) == len(a.y) == len(b.y)
 
 
 def _shared(a: Scored, b: Scored) -> tuple[Scored, Scored]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +58,17 @@ class Run:
             return tuple(said["feature_names"])
         except (OSError, ValueError, KeyError):
             return None
+
+    @cached_property
+    def data(self) -> dict[str, str]:
+        """Table → fingerprint of what was read; empty if the run does not say."""
+        said = _said(self.folder / "data.json")
+        return {name: str(table.get("fingerprint")) for name, table in said.items()}
+
+    @cached_property
+    def written(self) -> str:
+        """When, in UTC; texts that sort."""
+        return str(_said(self.folder / "environment.json").get("written") or "")
 
     @cached_property
     def report(self) -> Path:
@@ -155,6 +166,26 @@ def read(folder: Path) -> Run:
             why=f"{type(error).__name__}: {str(error).split(chr(10))[0]}",
         ) from None
     return run
+
+
+def of_other_data(runs: Sequence[Run]) -> dict[Path, str]:
+    """Folders of the runs whose tables are not as the newest run of the same declared source read them, and which table."""
+    newest: dict[tuple[str, str], str] = {}
+    found: dict[Path, str] = {}
+    for run in sorted(runs, key=lambda run: (run.written, run.folder.name), reverse=True):
+        declared = json.dumps([run.config.get("dataset"), run.config.get("source")], default=str)
+        for table, fingerprint in run.data.items():
+            if newest.setdefault((declared, table), fingerprint) != fingerprint:
+                found.setdefault(run.folder, table)
+    return found
+
+
+def _said(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def headlines(folder: Path) -> Iterator[tuple[str, str, float]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,8 +23,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from toolkit.config.compose import Declarations
 from toolkit.data.cache import digest
+from toolkit.errors import UserError
 from toolkit.sweep.folder import Record, SweepFolder, opened, same_sweep
-from toolkit.sweep.overrides import swept
+from toolkit.sweep.overrides import numbered, swept
 
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 # Not imported: Hydra loads the modules of its plug-ins anew when it first looks for them.
@@ -33,14 +35,16 @@ BasicSweeper: Any = Plugins.instance().class_name_to_class[BASIC]
 class Task(Protocol):
     """What the launcher calls for each job; it keeps a record of the job and raises nothing.
 
-    sweep: where the jobs belong; swept: keys that differ between jobs; declared: digests of
-    what they composed into when the sweep began; threads: those that a job may use,
-    0: all; quiet: nothing is said but where the results are; ended: called with what became of the jobs,
-    gives the exit code.
+    sweep: where the jobs belong; home: the process that sweeps; swept: keys that differ between jobs; numbers:
+    tells overrides apart that secrets are masked in; declared: digests of what they composed into when the
+    sweep began; threads: those that a job may use, 0: all; quiet: nothing is said but where the results are;
+    ended: called with what became of the jobs, gives the exit code.
     """
 
     sweep: SweepFolder | None
+    home: int
     swept: frozenset[str]
+    numbers: dict[str, int]
     declared: tuple[str, ...]
     threads: int
     quiet: bool
@@ -77,17 +81,21 @@ class Sweeper(BasicSweeper):
         with opened(Path(self.config.hydra.sweep.dir), material, named) as (found, again):
             folder = replace(found, names=names)
             self._work_in(folder)
-            self.task.sweep, self.task.swept = folder, frozenset(swept(jobs))
+            self.task.sweep, self.task.home = folder, os.getpid()
+            self.task.swept, self.task.numbers = frozenset(swept(jobs)), numbered(jobs)
             self.task.declared = tuple(map(digest, composed))
             self.task.quiet = all(config.get("quiet") for config in composed)
             done = sum(folder.finished(number) for number in range(len(jobs)))
             if again:
                 self.task.say(f"going on in {folder.path}: {done} of {len(jobs)} jobs are done")
-            self.task.threads = share(self.config.hydra.launcher.get("n_jobs") or 1, len(jobs) - done)
-            start = 0
-            for batch in batches:
-                self._launch(batch, start, folder)
-                start += len(batch)
+            # All jobs count, not those that are left: numbers depend on how many threads made them.
+            self.task.threads = share(self.config.hydra.launcher.get("n_jobs") or 1, len(jobs))
+            self._launch_all(batches, folder)
+            if again and (stale := _of_other_data(folder, len(jobs))):
+                self.task.say(f"the data has changed since {len(stale)} of the jobs were done: done again")
+                for number in stale:
+                    folder.forget(number)
+                self._launch_all(batches, folder)
             self.task.codes.append(
                 self.task.ended([folder.record(n) or Record(n, "died") for n in range(len(jobs))])
             )
@@ -108,6 +116,12 @@ class Sweeper(BasicSweeper):
             self.config.hydra.sweep.dir = str(folder.path)
             self.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={text}")
 
+    def _launch_all(self, batches: Sequence[Sequence[Sequence[str]]], folder: SweepFolder) -> None:
+        start = 0
+        for batch in batches:
+            self._launch(batch, start, folder)
+            start += len(batch)
+
     def _launch(self, batch: Sequence[Sequence[str]], start: int, folder: SweepFolder) -> None:
         """Run a batch. When a worker process dies (out of memory, say), all workers go with it: then those
         that were at work are tried one by one, so that only the job that kills its process is lost."""
@@ -127,6 +141,18 @@ class Sweeper(BasicSweeper):
                         record = folder.record(number) or Record(number, "died")
                         reason = "its process died: killed by the system, perhaps for want of memory"
                         folder.keep(replace(record, state="died", code=1, reason=reason))
+
+
+def _of_other_data(folder: SweepFolder, jobs: int) -> list[int]:
+    """Finished jobs that have not read what the newest ones read."""
+    from toolkit.sweep.runs import of_other_data, read
+
+    runs = {}
+    for number in range(jobs):
+        with suppress(UserError):
+            runs[number] = read(folder.run(number))
+    other = of_other_data(list(runs.values()))
+    return [number for number, run in runs.items() if run.folder in other]
 
 
 def _at_work(folder: SweepFolder, job: int) -> bool:

@@ -25,7 +25,7 @@ __all__ = ["MLflow", "NoTracking", "TensorBoard", "Tracked", "Tracking", "track"
 
 @dataclass(frozen=True)
 class Tracked:
-    """A run as trackers take it: flat parameters and flat metrics."""
+    """A run as trackers take it: flat parameters and flat metrics. name: of its folder, with the sweep's before it."""
 
     name: str
     recipe: str
@@ -63,12 +63,16 @@ def _without_password(settings: Tracking, text: str) -> str:
 
 def read(folder: Path) -> Tracked:
     """A finished run's folder as flat parameters and metrics."""
+    from toolkit.sweep.folder import FILE as SWEEP
+
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    told = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    of_sweep = (folder.parent / SWEEP).is_file()  # its runs are called 0, 1, …
     return Tracked(
-        name=folder.name,
+        name=f"{folder.parent.name}/{folder.name}" if of_sweep else folder.name,
         recipe=str(found["recipe"] or folder.parent.name),
-        params=dict(flat(config)),
+        params=dict(flat(config)) | {"overrides": " ".join(told["overrides"])},
         metrics=dict(_metrics(found)),
         folder=folder,
     )

@@ -101,7 +101,15 @@ def run_split(
     held = Held(X_eval, lists_of(matrix, rows), eligible, deal(matrix.entity[valid_rows], config.seed))
     folds = partial(tuning_folds, config, compiled, matrix, assignment, material)
     declared, outcome.studies = tune(
-        config, tasks, encoder.columns, folds, material.key(), threads(config), cache, progress
+        config,
+        tasks,
+        encoder.columns,
+        folds,
+        material.key(),
+        threads(config),
+        library_versions(),
+        cache,
+        progress,
     )
     outcome.models = with_baselines(declared)
     for number, (name, model) in enumerate(outcome.models.items()):

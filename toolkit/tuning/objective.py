@@ -12,6 +12,7 @@ from toolkit.evaluation import metrics
 from toolkit.models.interface import Batch, Column, Fitted, Task
 from toolkit.registry import models
 
+STRIDE = 100_000  # more rounds than any fit has: trials of other lengths are compared at the same round
 REPORTS = 100  # of the running metric per fit, at most: each is a write to the study's storage
 
 Report = Callable[[int, float], None]  # step, running metric (more is better)
@@ -86,7 +87,7 @@ class Objective:
             every = max(1, total // REPORTS)
             if done % every == 0:
                 name, value = running
-                step = (fold * len(self.tasks) + place[target]) * total + done
+                step = (fold * len(self.tasks) + place[target]) * STRIDE + done
                 report(step, value if name == "auc" else -value)
 
         return progress

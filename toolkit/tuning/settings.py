@@ -36,14 +36,19 @@ class Optuna(Node):
 
     kind: Literal["optuna"]
     trials: int | None = Field(50, ge=1, description="trials of a study, finished or pruned; null: no limit")
-    minutes: float | None = Field(None, gt=0, description="no trial of a study begins after so many minutes")
+    minutes: float | None = Field(
+        None, gt=0, description="no trial begins once the trials have taken so long"
+    )
     sampler: Literal["tpe", "random", "gp", "cmaes", "quasi_random"] = "tpe"
     pruner: Literal["median", "successive_halving", "hyperband", "none"] = Field(
         "median", description="gives up a trial whose running metric is behind those of earlier trials"
     )
     startup_trials: int = Field(10, ge=1, description="trials drawn at random, and never given up")
     objective: Objective = OnValidation()
-    workers: int = Field(1, ge=1, le=64, description="processes over one study; they share the threads")
+    workers: int = Field(
+        1, ge=1, le=64,
+        description="processes over one study, sharing the threads; with more than one the trials are not reproducible",
+    )  # fmt: skip
     storage: str = Field(
         "", description="sqlite, journal, or a database's URL; empty: sqlite for one worker, journal for more"
     )

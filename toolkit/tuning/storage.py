@@ -4,31 +4,57 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from toolkit.errors import ConfigError
+from toolkit.runfolder import alone
 
 HEARTBEAT, GRACE = 30, 120  # seconds; of a database that other machines use, too
 
 
-def open_storage(kind: str, folder: Path) -> Any:
-    """An Optuna storage. kind: `sqlite` and `journal` lie in the folder, all else is a database's address."""
+def open_storage(kind: str, folder: Path, workers: int = 1) -> Any:
+    """An Optuna storage. Raises ConfigError if a database cannot be reached.
+
+    kind: `sqlite` and `journal` lie in the folder; empty is what lies there already, otherwise SQLite for
+    one worker and a journal for more; all else is a database's address.
+    """
     from optuna.storages import JournalStorage, RDBStorage, RetryFailedTrialCallback
 
+    sqlite, journal = folder / "study.db", folder / "journal.log"
+    if not kind:
+        begun = "sqlite" if sqlite.exists() else "journal" if journal.exists() else ""
+        kind = begun or ("sqlite" if workers == 1 else "journal")
     if kind == "journal":
-        return JournalStorage(_journal(folder / "journal.log"))
+        return JournalStorage(_journal(journal))
     if kind == "sqlite":
         with alone(folder / "making.lock"):
-            return RDBStorage(
-                f"sqlite:///{folder / 'study.db'}", engine_kwargs={"connect_args": {"timeout": 60}}
-            )
-    return RDBStorage(
-        kind,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        failed_trial_callback=RetryFailedTrialCallback(),
-    )
+            return RDBStorage(f"sqlite:///{sqlite}", engine_kwargs={"connect_args": {"timeout": 60}})
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return RDBStorage(kind, heartbeat_interval=HEARTBEAT, grace_period=GRACE,
+                              failed_trial_callback=RetryFailedTrialCallback())  # fmt: skip
+    except (ImportError, SQLAlchemyError) as error:
+        password = urlsplit(kind).password
+        said = str(error).splitlines()[0]
+        raise ConfigError(
+            "the database of `tuning.storage` cannot be used",
+            where="tuning.storage",
+            why=said.replace(password, "***") if password else said,
+            fix="check the address, and that the driver it names is installed",
+        ) from None
+
+
+def get_heartbeat(trial: Any) -> Any:
+    """Tells a shared database that the trial's process lives, for as long as it does."""
+    from optuna.storages._heartbeat import get_heartbeat_thread
+
+    return get_heartbeat_thread(trial._trial_id, trial.study._storage)
 
 
 def _journal(path: Path) -> Any:
@@ -70,11 +96,3 @@ def cut_torn_end(path: Path) -> None:
             return
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """No other process is in here at the same time."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

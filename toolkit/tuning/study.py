@@ -2,8 +2,9 @@
 
 A trial belongs to the worker that began it, and a worker holds a lock for as long as it lives. So a trial
 that is running while its worker's lock is free is dead: it is closed as failed, and its settings are tried
-again, by the same number of trials in all. What a trial proposes depends on the trials before it and on
-its number, not on the process, so a study that was killed goes on as it would have gone.
+again in its place. What a trial proposes depends on the seed, on the trials before it and on how many have
+been drawn, not on the process: a study of one worker that was killed goes on as it would have gone. With
+several workers the order in which trials end decides, too, and no two such studies are the same.
 """
 
 from __future__ import annotations
@@ -19,17 +20,21 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from toolkit.errors import DataError
-from toolkit.runfolder import held
+import numpy as np
+from pydantic import ValidationError
+
+from toolkit.errors import ConfigError, DataError
+from toolkit.runfolder import alone, held
 from toolkit.tuning.objective import Objective
 from toolkit.tuning.settings import Optuna
 from toolkit.tuning.space import suggest
-from toolkit.tuning.storage import alone, open_storage
+from toolkit.tuning.storage import get_heartbeat, open_storage
 
 Progress = Callable[[str, float], None]
 WORKER, AGAIN, WHY = "worker", "again", "why"
 DIED = "its process died"
 MOST_FAILED = 10
+FEW = 10  # finished trials, below which no importance is told
 
 
 @dataclass(frozen=True)
@@ -56,26 +61,47 @@ def study(
     no trial came to an end.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.time() + settings.minutes * 60 if settings.minutes else None
     with held(folder):  # a second run that wants the same study waits, and finds it done
         if settings.workers == 1:
-            work(name, settings, model, objective, folder, deadline, progress)
+            work(name, settings, model, objective, folder, progress)
         else:
-            from joblib import Parallel, delayed
+            _side_by_side(name, settings, model, objective, folder, progress)
+        return _read(name, objective.name, settings, _opened(settings, folder))
 
-            one = delayed(work)(name, settings, model, objective, folder, deadline, None)
+
+def _side_by_side(
+    name: str, settings: Optuna, model: Any, objective: Objective, folder: Path, progress: Progress
+) -> None:
+    """Several workers. One that is killed takes the others with it; they begin again, unless nothing moves."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    from joblib import Parallel, delayed
+
+    one = delayed(work)(name, settings, model, objective, folder, None)
+    before = -1
+    while True:
+        try:
             done = Parallel(n_jobs=settings.workers, return_as="generator_unordered")(
                 [one] * settings.workers
             )
             for number, _ in enumerate(done):
                 progress(f"tuning {name}: {number + 1} of {settings.workers} workers are done", 0.0)
-        return _read(name, objective.name, _opened(settings, folder, 0))
+            return
+        except BrokenProcessPool as error:
+            finished = len(_finished(_opened(settings, folder)))
+            if finished == before:
+                raise DataError(
+                    f"the processes that tune `{name}` were killed, again and again",
+                    where="tuning.workers",
+                    why=str(error).splitlines()[0],
+                    fix="fewer workers; each holds the data in memory",
+                ) from None
+            before = finished
 
 
 def work(
-    name: str, settings: Optuna, model: Any, objective: Objective, folder: Path, deadline: float | None,
-    progress: Progress | None,
-) -> None:  # fmt: skip
+    name: str, settings: Optuna, model: Any, objective: Objective, folder: Path, progress: Progress | None
+) -> None:
     """One worker: trial after trial until the budget is spent."""
     import optuna
 
@@ -85,12 +111,21 @@ def work(
     try:
         with held(worker), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            while (trial := _next(settings, folder, worker.name, deadline)) is not None:
+            found = _opened(settings, folder)
+            while (trial := _next(found, settings, folder, worker.name, objective.seed)) is not None:
                 if progress:
                     share = trial.number / settings.trials if settings.trials else 0.0
                     of = f" of {settings.trials}" if settings.trials else ""
-                    progress(f"tuning {name}: trial {trial.number + 1}{of}{_best(trial.study)}", share)
-                _try(trial, model, objective)
+                    progress(f"tuning {name}: trial {trial.number + 1}{of}{_best(found)}", share)
+                with get_heartbeat(trial):
+                    _try(trial, model, objective)
+    except ImportError as error:
+        raise ConfigError(
+            f"`tuning.sampler: {settings.sampler}` needs a package that is not installed",
+            where="tuning.sampler",
+            why=str(error).splitlines()[0],
+            fix="install it, or choose another sampler",
+        ) from None
     finally:
         shutil.rmtree(worker, ignore_errors=True)
 
@@ -101,39 +136,61 @@ def _best(found: Any) -> str:
     return ""
 
 
-def _next(settings: Optuna, folder: Path, worker: str, deadline: float | None) -> Any:
-    """The next trial, or None if the budget is spent. One worker at a time asks, so none is one too many."""
+def _finished(found: Any) -> list[Any]:
+    """Trials that count: those that came to an end and those that were given up, in order."""
+    from optuna.trial import TrialState
+
+    return found.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def _next(found: Any, settings: Optuna, folder: Path, worker: str, seed: int) -> Any:
+    """The next trial, or None if the budget is spent. One worker at a time asks, so none is one too many.
+
+    Minutes are those that trials took: a study that has spent them stays finished.
+    """
     from optuna.trial import TrialState
 
     with alone(folder / "asking.lock"):
-        found = _opened(settings, folder, 0)
-        _bury(found, folder)
+        _bury(found, settings, folder)
         trials = found.get_trials(deepcopy=False)
-        spent = sum(
-            trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING) for trial in trials
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        if settings.trials is not None and len(_finished(found)) + len(running) >= settings.trials:
+            return None
+        spent = sum(trial.user_attrs.get("seconds", 0.0) for trial in trials) / settings.workers
+        if settings.minutes is not None and spent >= settings.minutes * 60:
+            return None
+        # A trial that died does not count: what takes its place is drawn as it was.
+        drawn = sum(
+            trial.state != TrialState.WAITING and trial.user_attrs.get(WHY) != DIED for trial in trials
         )
-        if settings.trials is not None and spent >= settings.trials:
-            return None
-        if deadline is not None and time.time() > deadline:
-            return None
-        trial = _opened(settings, folder, len(trials)).ask()
+        found.sampler = _sampler(settings, seed, drawn)
+        trial = found.ask()
         trial.set_user_attr(WORKER, worker)
         return trial
 
 
-def _bury(found: Any, folder: Path) -> None:
+def _bury(found: Any, settings: Optuna, folder: Path) -> None:
     """Close trials whose worker is dead, and put their settings first in line."""
+    from optuna.storages import fail_stale_trials
     from optuna.trial import TrialState
 
-    for trial in found.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    if "://" in settings.storage:  # workers may be on other machines: their heartbeat tells
+        fail_stale_trials(found)
+        return
+    trials = found.get_trials(deepcopy=False)
+    again = {trial.user_attrs.get(AGAIN) for trial in trials}
+    for trial in trials:
+        if trial.state != TrialState.RUNNING:
+            continue
         worker = folder / str(trial.user_attrs.get(WORKER, "-"))
         alive = False
         with suppress(FileNotFoundError), held(worker, wait=False) as mine:
             alive = not mine
         if alive:
             continue
-        if trial.params:
-            found.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number})
+        tried = trial.params or trial.system_attrs.get("fixed_params")
+        if tried and trial.number not in again:
+            found.enqueue_trial(tried, user_attrs={AGAIN: trial.number})
         found._storage.set_trial_user_attr(trial._trial_id, WHY, DIED)
         found.tell(trial.number, state=TrialState.FAIL)
         with suppress(OSError):
@@ -159,8 +216,8 @@ def _try(trial: Any, model: Any, objective: Objective) -> None:
         tried = applied(model, suggest(trial, model.search, model.model_dump()))
         value, fits = objective(tried, report)
     except Pruned:
-        close(TrialState.PRUNED)
-    except (DataError, ValueError) as error:
+        return close(TrialState.PRUNED)
+    except (DataError, ValidationError) as error:
         trial.set_user_attr(WHY, str(error).splitlines()[0])
         close(TrialState.FAIL)
         failed = trial.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
@@ -171,16 +228,16 @@ def _try(trial: Any, model: Any, objective: Objective) -> None:
                 why=str(error).splitlines()[0],
                 fix="narrow its `search` space",
             ) from None
-    else:
-        if value != value:  # no target's metric is defined
-            trial.set_user_attr(WHY, "the metric is not defined on the rows that judge")
-            close(TrialState.FAIL)
-            raise DataError(
-                "tuning has nothing to go by: the metric is not defined on the rows that judge",
-                where="tuning.objective", fix="more validation rows, or `tuning=none`",
-            )  # fmt: skip
-        trial.set_user_attr("iterations", json.dumps([list(fitted.iterations) for fitted in fits]))
-        close(TrialState.COMPLETE, value)
+        return None
+    if value != value:  # no target's metric is defined
+        trial.set_user_attr(WHY, "the metric is not defined on the rows that judge")
+        close(TrialState.FAIL)
+        raise DataError(
+            "tuning has nothing to go by: the metric is not defined on the rows that judge",
+            where="tuning.objective", fix="more validation rows, or `tuning=none`",
+        )  # fmt: skip
+    trial.set_user_attr("iterations", json.dumps([list(fitted.iterations) for fitted in fits]))
+    return close(TrialState.COMPLETE, value)
 
 
 def applied(model: Any, settings: dict[str, Any]) -> Any:
@@ -188,32 +245,32 @@ def applied(model: Any, settings: dict[str, Any]) -> Any:
     return type(model).model_validate(model.model_dump() | settings)
 
 
-def _opened(settings: Optuna, folder: Path, number: int) -> Any:
-    """The study, with a sampler that begins anew for the trial of this number."""
+def _opened(settings: Optuna, folder: Path) -> Any:
+    """The study; in the storage that it has begun in, where none is named."""
     import optuna
 
-    kind = settings.storage or ("sqlite" if settings.workers == 1 else "journal")
     return optuna.create_study(
-        storage=open_storage(kind, folder), study_name=folder.name, load_if_exists=True, direction="maximize",
-        sampler=_sampler(settings, number), pruner=_pruner(settings),
+        storage=open_storage(settings.storage, folder, settings.workers), study_name=folder.name, load_if_exists=True,
+        direction="maximize", pruner=_pruner(settings),
     )  # fmt: skip
 
 
-def _sampler(settings: Optuna, number: int) -> Any:
+def _sampler(settings: Optuna, seed: int, drawn: int) -> Any:
+    """A sampler that begins anew for each trial, by the run's seed and the number of trials drawn before."""
     from optuna import samplers
 
-    seed, start = number, settings.startup_trials
+    own, start = int(np.random.SeedSequence([seed, drawn]).generate_state(1)[0]), settings.startup_trials
     match settings.sampler:
         case "tpe":
-            return samplers.TPESampler(seed=seed, n_startup_trials=start, constant_liar=settings.workers > 1)
+            return samplers.TPESampler(seed=own, n_startup_trials=start, constant_liar=settings.workers > 1)
         case "random":
-            return samplers.RandomSampler(seed=seed)
+            return samplers.RandomSampler(seed=own)
         case "gp":
-            return samplers.GPSampler(seed=seed, n_startup_trials=start)
+            return samplers.GPSampler(seed=own, n_startup_trials=start)
         case "cmaes":
-            return samplers.CmaEsSampler(seed=seed, n_startup_trials=start)
+            return samplers.CmaEsSampler(seed=own, n_startup_trials=start)
         case _:
-            return samplers.QMCSampler(seed=0, scramble=True)
+            return samplers.QMCSampler(seed=seed, scramble=True)  # a sequence counts for itself
 
 
 def _pruner(settings: Optuna) -> Any:
@@ -230,22 +287,27 @@ def _pruner(settings: Optuna) -> Any:
             return pruners.NopPruner()
 
 
-def _read(name: str, metric: str, found: Any) -> Studied:
-    """The study as plain data."""
+def _read(name: str, metric: str, settings: Optuna, found: Any) -> Studied:
+    """The study as plain data, up to as many trials as were asked for: an earlier run may have asked for more."""
     from optuna.trial import TrialState
 
-    trials = []
-    for trial in found.get_trials(deepcopy=False):
-        if trial.state == TrialState.WAITING:
-            continue
-        trials.append({
+    finished = _finished(found)[: settings.trials]
+    last = finished[-1].number if finished else -1
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    kept = [
+        one for one in found.get_trials(deepcopy=False, states=states) if one.number <= last or not finished
+    ]
+    trials = [
+        {
             "number": trial.number, "state": trial.state.name.lower(),
             "value": trial.value if trial.state == TrialState.COMPLETE else None, "settings": trial.params,
             "seconds": trial.user_attrs.get("seconds"), "why": trial.user_attrs.get(WHY, ""),
             "again": trial.user_attrs.get(AGAIN), "iterations": json.loads(trial.user_attrs.get("iterations", "null")),
             "begun": trial.datetime_start and trial.datetime_start.isoformat(timespec="seconds"),
-        })  # fmt: skip
-    complete = [trial for trial in trials if trial["state"] == "complete"]
+        }
+        for trial in kept
+    ]  # fmt: skip
+    complete = [trial for trial in kept if trial.state == TrialState.COMPLETE]
     if not complete:
         raise DataError(
             f"no trial of `{name}` came to an end",
@@ -254,19 +316,21 @@ def _read(name: str, metric: str, found: Any) -> Studied:
             or "the budget was spent before",
             fix="more trials or minutes, or `tuning.pruner=none`",
         )
-    best = found.best_trial
-    return Studied(metric, dict(best.params), float(best.value), trials, _importance(found, len(complete)))
+    best = max(complete, key=lambda trial: trial.value)
+    return Studied(metric, dict(best.params), float(best.value), trials, _importance(complete))
 
 
-def _importance(found: Any, complete: int) -> dict[str, float]:
+def _importance(complete: list[Any]) -> dict[str, float]:
     """Share of the metric's variance that each setting explains (PED-ANOVA, Watanabe et al. 2023)."""
     import optuna
 
-    if complete < 10:
+    if len(complete) < FEW:
         return {}
     with suppress(Exception), warnings.catch_warnings():  # a nicety: a study of constants has none
         warnings.simplefilter("ignore")
+        alike = optuna.create_study(direction="maximize")
+        alike.add_trials(complete)
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        shares = optuna.importance.get_param_importances(found, evaluator=evaluator)
+        shares = optuna.importance.get_param_importances(alike, evaluator=evaluator)
         return {key: float(value) for key, value in shares.items()}
     return {}

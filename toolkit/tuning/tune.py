@@ -15,15 +15,17 @@ from toolkit.tuning.settings import Optuna
 from toolkit.tuning.study import Studied, applied, study
 
 Progress = Callable[[str, float], None]
+UNSTEADY = ("early_stopping_metric", "class_weight")
 
 
 def tune(
     config: Config, tasks: Sequence[Task], columns: Sequence[Column], folds: Callable[[], Sequence[Fold]], origin: Mapping[str, Any],
-    threads: int, cache: Cache, progress: Progress,
+    threads: int, versions: Mapping[str, str], cache: Cache, progress: Progress,
 ) -> tuple[dict[str, Any], dict[str, Studied]]:  # fmt: skip
     """The models as they are to be fitted, and the studies behind them, by the model's name.
 
-    folds: makes what trials are fitted on and judged by; origin: digests of what that is made from. A
+    folds: makes what trials are fitted on and judged by; origin: digests of what that is made from;
+    versions: of the libraries. A
     study lies in the cache under everything that a trial's result depends on, so more trials go on with
     the trials there are.
     """
@@ -38,6 +40,15 @@ def tune(
             why=f"the models are {', '.join(config.model)}",
             fix="declare it in the model's file, for example search: {learning_rate: {float: [0.01, 0.3], log: true}}",
         )
+    if tuning.pruner != "none":
+        for name, model in spaces.items():
+            for key in set(UNSTEADY) & set(model.search):
+                raise ConfigError(
+                    f"`{key}` cannot be searched while trials are given up early",
+                    where=f"model.{name}.search.{key}",
+                    why="it changes what the running metric means, by which trials are compared",
+                    fix="tuning.pruner=none, or one model for each value of it",
+                )
     objective = Objective(
         tasks, columns, folds(), {name: target.weight for name, target in config.target.items()}, config.evaluation.select_by,
         config.seed, max(1, threads // tuning.workers),
@@ -45,9 +56,9 @@ def tune(
     found, studies = dict(config.model), {}
     for name, model in spaces.items():
         material = {
-            "origin": origin, "model": model.model_dump(mode="json"), "kind": models.get(model.kind).digest, "code": code_digest("models", "tuning"),
+            "origin": origin, "model": model.model_dump(mode="json"), "kind": models.get(model.kind).digest, "code": code_digest("models", "tuning", "training", "evaluation"), "versions": versions,
             "search": {key: one.model_dump(mode="json") for key, one in model.search.items()}, "metric": objective.name, "weights": objective.weights,
-            "tuning": tuning.model_dump(exclude={"trials", "minutes", "workers", "storage"}), "seed": config.seed, "threads": objective.threads,
+            "tuning": tuning.model_dump(exclude={"trials", "minutes", "workers", "storage"}), "seed": config.seed,
         }  # fmt: skip
         studies[name] = study(
             name, tuning, model, objective, cache.place("tuning", digest(material)[:32]), progress

@@ -8,22 +8,23 @@
   const share = p => {
     if (!Number.isFinite(p)) return "–";
     const percent = 100 * p;
+    if (percent > 0 && percent < 0.05) return "below 0.1\u00a0%";
     return minus(percent.toFixed(Math.abs(percent) >= 9.95 || percent === 0 ? 0 : 1)) + "\u00a0%";
   };
+  const few = n => !Number.isFinite(n) || Math.abs(n) >= 9.95 ? count(n) : minus(n.toFixed(1).replace(/\.0$/, ""));
   const times = x => Number.isFinite(x) ? minus(x.toFixed(1)) + " times" : "–";
   const quantity = x => {
     if (Math.abs(x) >= 1e9) return minus(String(Number((x / 1e9).toPrecision(3)))) + " billion";
     if (Math.abs(x) >= 1e6) return minus(String(Number((x / 1e6).toPrecision(3)))) + " million";
     return count(x);
   };
-  const rough = (value, low, high) => { // as words.rough
+  const rough = (value, low, high) => { // as figures.rough
     const half = (high - low) / 2;
-    if (!(half >= 0.5)) return count(value);
+    if (!(half >= 0.5)) return few(value);
     let place = 10 ** Math.floor(Math.log10(half));
     if (half < 2 * place) place /= 10;
     place = Math.max(place, 1);
-    const near = n => Math.floor(n / place + 0.5) * place;
-    return `${count(near(value))}\u00a0±\u00a0${count(near(half))}`;
+    return `${few(value)}\u00a0±\u00a0${count(Math.floor(half / place + 0.5) * place)}`;
   };
   const at = (x, xs, ys) => { // linear between the points, flat outside
     if (x <= xs[0]) return ys[0];
@@ -51,19 +52,25 @@
         found: rough(found, curve("low"), curve("high")),
       });
       second.textContent = fill(sentences.compared, {
-        random: count(random), lift: times(found / random), capture: share(found / gains.positives),
+        random: few(random), lift: times(found / random), capture: share(found / gains.positives),
       });
-      if (gains.rule.length) third.textContent = fill(sentences.ruled, { rule: count(curve("rule")) });
+      if (gains.rule.length) third.textContent = fill(sentences.ruled, { rule: few(curve("rule")) });
       if (gains.value) {
         const value = curve("value");
-        fourth.textContent = fill(sentences.worth, { value: quantity(value), total: quantity(gains.total), portion: share(value / gains.total) });
+        const low = gains.value_low ? curve("value_low") : NaN, high = gains.value_high ? curve("value_high") : NaN;
+        const known = Number.isFinite(low) && Number.isFinite(high);
+        fourth.textContent = fill(sentences.worth, {
+          value: quantity(value), total: quantity(gains.total), portion: share(value / gains.total),
+          within: known ? fill(sentences.within, { low: quantity(low), high: quantity(high) }) : "",
+          average: quantity(gains.total * called / gains.rows),
+        });
       }
       const x = left + called / gains.rows * (right - left), y = bottom - found / gains.positives * (bottom - top);
       line.setAttribute("x1", x); line.setAttribute("x2", x); line.setAttribute("y2", y);
       dot.setAttribute("cx", x); dot.setAttribute("cy", y);
     };
     const take = (from, to) => {
-      const called = Math.min(Math.max(Math.round(Number(from.value) || 0), 0), gains.rows);
+      const called = Math.min(Math.max(Math.round(Number(from.value) || 0), 1), gains.rows);
       to.value = called;
       show(called);
     };

@@ -1,0 +1,141 @@
+"""The graph branch: GraphSAGE over typed, weighted edges → one vector per node.
+
+Hamilton, Ying, Leskovec, "Inductive Representation Learning on Large Graphs" (2017), algorithm 1 with the
+mean aggregator: h ← σ(W [h_own | mean of h over neighbours]), here with one mean per relation.
+
+The means of the input features hold no parameters. `gather` computes them once for the whole graph, and
+training then needs no graph for the first hop and one hop of edges for the second: exact, not sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
+
+from toolkit.models.modalities import Relation
+
+
+@dataclass(frozen=True)
+class GraphSizes:
+    """features: of a node, missing values filled and marked; relations: how many types of edges."""
+
+    features: int
+    relations: int
+    width: int = 128
+    hidden: int = 128
+    hops: int = 1
+    dropout: float = 0.1
+
+
+class Edges(NamedTuple):
+    """Edges of one relation as compressed rows: node i hears from `indices[indptr[i]:indptr[i + 1]]`.
+
+    indptr: int64 [nodes + 1]; indices: int64 [edges]; weight: float32 [edges].
+    """
+
+    indptr: Tensor
+    indices: Tensor
+    weight: Tensor
+
+
+def averaging(relation: Relation, weighted: bool = True) -> Edges:
+    """Edges whose weights sum to 1 at each node, so that a sum over them is a (weighted) mean.
+
+    A node whose weights sum to nothing hears zeros.
+    """
+    indptr = torch.from_numpy(relation.indptr).long()
+    indices = torch.from_numpy(relation.indices).long()
+    weight = torch.from_numpy(relation.weight).float() if weighted else torch.ones(len(indices))
+    node = torch.repeat_interleave(torch.arange(len(indptr) - 1), indptr.diff())
+    # In float64: float32 loses the small edges of a node with very many.
+    total = torch.zeros(len(indptr) - 1, dtype=torch.float64).index_add_(0, node, weight.double())
+    share = torch.where(total > 0, 1 / total, 0.0)[node]
+    return Edges(indptr, indices, (weight * share).float())
+
+
+def connected(relations: Sequence[Edges]) -> Tensor:
+    """True where a node hears from any other, in any relation: bool [nodes]."""
+    return torch.stack([edges.indptr.diff() > 0 for edges in relations]).any(0)
+
+
+def aggregate(X: Tensor, edges: Edges) -> Tensor:
+    """Σ_j weight_ij · X_j: from X [sources, channels] to [nodes, channels], with gradients to X.
+
+    A bag per node is several times faster than scattering a message per edge, and never holds
+    [edges, channels]; equal to torch_geometric's SAGEConv aggregation (tested).
+    """
+    weight = edges.weight.to(X.dtype)
+    return embedding_bag(
+        edges.indices, X, edges.indptr, mode="sum", per_sample_weights=weight, include_last_offset=True
+    )
+
+
+def gather(X: Tensor, relations: Sequence[Edges], own: Tensor | None = None) -> Tensor:
+    """[own | aggregate of relation 1 | …]: [nodes, (1 + relations) · channels]. own: X unless given."""
+    return torch.cat([X if own is None else own, *(aggregate(X, edges) for edges in relations)], 1)
+
+
+class Block(NamedTuple):
+    """What the second hop needs for some nodes: `nodes` are they and all they hear from, int64 [block].
+
+    targets: int64 [some], places of those asked for in `nodes`; relations: their edges, indices into `nodes`.
+    """
+
+    nodes: Tensor
+    targets: Tensor
+    relations: tuple[Edges, ...]
+
+
+def neighbourhood(relations: Sequence[Edges], nodes: Tensor) -> Block:
+    """All neighbours of some nodes, int64 [some] (repeats allowed), none left out."""
+    picked = []
+    for indptr, indices, weight in relations:
+        start, length = indptr[nodes], indptr[nodes + 1] - indptr[nodes]
+        ends = torch.cat([length.new_zeros(1), length.cumsum(0)])
+        shift = torch.repeat_interleave(start - ends[:-1], length)
+        edge = shift + torch.arange(len(shift), device=shift.device)
+        picked.append((ends, indices[edge], weight[edge]))
+    everyone = torch.cat([nodes, *(indices for _, indices, _ in picked)])
+    block, place = torch.unique(everyone, return_inverse=True)
+    targets, *places = place.split([len(nodes), *(len(indices) for _, indices, _ in picked)])
+    return Block(block, targets, tuple(Edges(p[0], at, p[2]) for p, at in zip(picked, places, strict=True)))
+
+
+class GraphBranch(nn.Module):
+    """GraphSAGE of one or two hops, relations combined by one weight matrix over their concatenation."""
+
+    def __init__(self, sizes: GraphSizes) -> None:
+        super().__init__()
+        if sizes.hops not in (1, 2):
+            raise ValueError(f"hops is 1 or 2, not {sizes.hops}")
+        self.width, self.hops = sizes.width, sizes.hops
+        widths = [sizes.features, *[sizes.hidden] * (sizes.hops - 1)]
+        self.layers = nn.ModuleList(
+            nn.Linear((1 + sizes.relations) * width, sizes.hidden) for width in widths
+        )
+        self.dropout = nn.Dropout(sizes.dropout)
+        self.project = nn.Linear(sizes.hidden, sizes.width)
+
+    def _hop(self, layer: int, gathered: Tensor) -> Tensor:
+        return self.dropout(torch.relu(self.layers[layer](gathered)))
+
+    def forward(self, gathered: Tensor, block: Block | None = None) -> Tensor:
+        """`gather(X, relations)` at some nodes, [some, (1 + relations) · features] → [some, width].
+
+        With two hops: at `block.nodes`, and the result is that of the block's targets.
+        """
+        hidden = self._hop(0, gathered)
+        if self.hops == 2:
+            assert block is not None, "two hops need the edges between the nodes: neighbourhood()"
+            hidden = self._hop(1, gather(hidden, block.relations, own=hidden[block.targets]))
+        return self.project(hidden)
+
+    def embed(self, gathered: Tensor, relations: Sequence[Edges]) -> Tensor:
+        """Every node of the graph at once: [nodes, (1 + relations) · features] → [nodes, width]."""
+        everyone = torch.arange(len(gathered), device=gathered.device)
+        return self(gathered, Block(everyone, everyone, tuple(relations)))

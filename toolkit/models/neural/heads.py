@@ -1,0 +1,56 @@
+"""Heads: the fused vector → one output per target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class HeadSizes:
+    """outputs: per target, 1 (binary, regression) or the number of classes; cross_target: let heads attend."""
+
+    outputs: tuple[int, ...]
+    hidden: int = 128
+    cross_target: bool = True
+    heads: int = 4
+    dropout: float = 0.1
+
+
+class CrossTarget(nn.Module):
+    """Each target's hidden vector attends to those of all targets: x + Attention(LayerNorm(x + target))."""
+
+    def __init__(self, targets: int, channels: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.target = nn.Parameter(0.02 * torch.randn(targets, channels))
+        self.attention = nn.MultiheadAttention(channels, heads, dropout, batch_first=True)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """[rows, targets, channels] → the same shape."""
+        seen = self.norm(hidden + self.target)
+        return hidden + self.attention(seen, seen, seen, need_weights=False)[0]
+
+
+class Heads(nn.Module):
+    """A 2-layer MLP per target; between the layers, on demand, attention across targets."""
+
+    def __init__(self, inputs: int, sizes: HeadSizes) -> None:
+        super().__init__()
+        targets = len(sizes.outputs)
+        # The first layers of all heads are one matrix: one large product instead of many small ones.
+        self.first = nn.Linear(inputs, targets * sizes.hidden)
+        self.dropout = nn.Dropout(sizes.dropout)
+        cross = sizes.cross_target and targets > 1  # one target has nobody to listen to
+        self.cross = CrossTarget(targets, sizes.hidden, sizes.heads, sizes.dropout) if cross else None
+        self.second = nn.ModuleList(nn.Linear(sizes.hidden, outputs) for outputs in sizes.outputs)
+
+    def forward(self, fused: Tensor) -> list[Tensor]:
+        """[rows, inputs] → per target [rows] (logit of class 1, or value) or [rows, classes] (logits)."""
+        hidden = self.dropout(torch.relu(self.first(fused))).unflatten(1, (len(self.second), -1))
+        if self.cross:
+            hidden = self.cross(hidden)
+        logits = [layer(hidden[:, target]) for target, layer in enumerate(self.second)]
+        return [logit.squeeze(1) if logit.shape[1] == 1 else logit for logit in logits]
