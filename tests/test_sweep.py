@@ -612,7 +612,8 @@ class TestOnlyWhatSharesRowsIsRanked:
 
     def test_the_same_rows_in_another_order(self, tmp_path: Path) -> None:
         found = self.build(tmp_path, "order")
-        assert found.chief and found.chief.selected
+        assert found.chief is not None
+        assert found.chief.selected is not None
         assert found.chief.selected.setting.name == "split=random"
 
     @pytest.mark.parametrize("other", ["rows", "labels"])
@@ -795,8 +796,6 @@ def test_jobs_that_differ_in_a_secret_only_stay_apart(work: Work) -> None:
     assert said.code == 0, said.err
     (sweep,) = (work.folder / "outputs").glob("*/multirun/*")
     assert {(line["setting"], line["seeds"]) for line in lines(sweep)} == {
-        ("+vars.api_key=***1", "2"), ("+vars.api_key=***2", "2")
-    } or {(line["setting"], line["seeds"]) for line in lines(sweep)} == {
         ("vars.api_key=***1", "2"), ("vars.api_key=***2", "2")
     }  # fmt: skip
     for path in (work.folder / "outputs").rglob("*"):

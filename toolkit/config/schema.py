@@ -74,7 +74,9 @@ class RandomSplit(Node):
     kind: Literal["random"]
     test: Share = 0.2
     validation: Share = 0.2
-    stratify: str | None = Field(None, description="a `column` target whose classes (of a number: tenths) are kept in proportion")
+    stratify: str | None = Field(
+        None, description="a `column` target whose classes (of a number: tenths) are kept in proportion"
+    )
 
 
 Split = Annotated[TemporalSplit | RollingSplit | GroupedSplit | RandomSplit, Field(discriminator="kind")]

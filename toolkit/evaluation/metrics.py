@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Task = Literal["binary", "multiclass", "regression"]
 
 ECE_BINS = 15
+CHANCE = {"roc_auc": 0.5, "macro_auc": 0.5, "r2": 0.0}  # what the headline metric is when nothing is known
 HEADLINE = {"binary": "roc_auc", "multiclass": "macro_auc", "regression": "r2"}
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece", "rmse", "mae", "median_absolute_error"})
 NAN = float("nan")

@@ -77,7 +77,7 @@ def metrics_of(
             "base_rates": outcome.base_rates[task.name], "label_state": outcome.states[task.name].to_dict(),
             "chosen": outcome.chosen(task.name).model,
             "models": {c.model: {"validation": c.validation, "test": c.test, "interval_95": c.intervals, "undefined": c.undefined,
-                                 "over_rule": c.margin, "fit_seconds": c.seconds, "notes": c.notes,
+                                 "over_rule": c.margin, "beats_chance": c.beats_chance, "fit_seconds": c.seconds, "notes": c.notes,
                                  "threshold": c.threshold and c.threshold.to_dict(),
                                  "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason, "before": c.uncalibrated},
                                  "validation_basis": c.basis}

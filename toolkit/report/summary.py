@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.config.paths import readable
-from toolkit.report.words import CHANCE, USELESS
+from toolkit.report.words import USELESS
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 
 # Test metrics after the headline one, most telling first: narrow terminals show as many as fit.
@@ -79,7 +79,7 @@ def verdict(outcome: Outcome, target: str, kind: str) -> str:
     rule = next((candidate for candidate in outcome.of(target) if candidate.model == "rule"), None)
     metric = HEADLINE[kind]
     text = f"{chosen.model}: {WORDS[metric]} {with_interval(chosen, metric)}"
-    if chosen.intervals.get(metric, (math.nan,))[0] <= CHANCE[metric]:  # not of a number that is none
+    if chosen.beats_chance is False:
         text += f"; {USELESS[0].lower()}{USELESS[1:]}"
     if rule is None or chosen.margin is None:
         return text

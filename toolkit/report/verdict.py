@@ -9,15 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.config.schema import Config
-from toolkit.evaluation.curves import auc_error
-from toolkit.evaluation.gains import Gains, Interval, Z
+from toolkit.evaluation.gains import Gains, Interval
 from toolkit.evaluation.metrics import Floats
 from toolkit.models.interface import Task
 from toolkit.report.evidence import Verdict
 from toolkit.report.listed import Listed
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome
-
-NAIVE = {"roc_auc": 0.5, "macro_auc": 0.5, "r2": 0.0}  # what the headline is when nothing is known
 
 
 def verdict(
@@ -49,23 +46,11 @@ def verdict(
         size=0, found=0, interval=None, at_random=0.0, metric=metric, value=chosen.test[metric],
         value_interval=interval, margin=margin, rule=rule.notes[0] if rule and rule.notes else "",
         better_than_rule=None if margin is None else margin[1] > 0,
-        better_than_chance=None if interval is None else _least(outcome, index, key, interval) > NAIVE[metric],
+        better_than_chance=chosen.beats_chance,
         test_rows=len(known),
         rarest=len(known) if task.type == "regression" else _rarest(task, known),
     )  # fmt: skip
     return told if gains is None else _of_the_list(config, told, chosen, entries, gains)
-
-
-def _least(outcome: Outcome, index: int, key: NDArray[np.intp], interval: tuple[float, float]) -> float:
-    """The lower end of the headline metric: of an AUC by DeLong, since two hundred replicates leave their tails vague."""
-    task, n = outcome.tasks[index], outcome.n_valid
-    if task.type != "binary":
-        return interval[0]
-    chosen, y = outcome.chosen(task.name), outcome.y[n:, index]
-    has = ~np.isnan(y)
-    score = outcome.scores[(chosen.model, task.name)].score[n:][has]
-    error = auc_error(y[has] == 1, score, key[has])
-    return interval[0] if math.isnan(error) else chosen.test[HEADLINE[task.type]] - Z * error
 
 
 def _rarest(task: Task, known: Floats) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from toolkit.evaluation import metrics
 from toolkit.report.evidence import (
     Interval,
     ModelLine,
@@ -41,7 +42,6 @@ COLUMNS = {
 
 # --- the verdict ------------------------------------------------------------------------------------
 
-CHANCE = {"roc_auc": 0.5, "macro_auc": 0.5, "r2": 0.0}  # what the headline metric is when nothing is known
 CLOSE = 0.05  # an interval that ends within this of chance shows that little is there
 LEAST_ROWS, LEAST_OF_EACH = 30, 5  # labelled test rows; fewer say nothing about the next list
 USELESS = "No better than chance"
@@ -204,7 +204,10 @@ def _useless(target: Target, found: Verdict) -> list[str]:
     value = f"{name} {figure(found.value)}"
     if within := interval(found.value_interval):
         value += f", 95 % interval {within}"
-    if found.value_interval is None or found.value_interval[1] < CHANCE.get(found.metric, 0.0) + CLOSE:
+    if (
+        found.value_interval is None
+        or found.value_interval[1] < metrics.CHANCE.get(found.metric, 0.0) + CLOSE
+    ):
         what = "does not tell a yes from a no" if yes else "adds nothing to the naive guess"
         lines = [f"On rows that it has never seen, the model {what}: {value}."]
     else:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from glob import escape
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
@@ -89,16 +90,23 @@ class SweepFolder:
 
     def close(self, records: list[Record]) -> None:
         """The sweep has ended: what became of the jobs goes into one file."""
-        sweep_unfinished(self.path)
+        self._remove_attempts()
         said = _read(self.path) or {}
         jobs = [asdict(record) for record in records]
         _write_whole(self.path / FILE, said | {"ended": _now(), "jobs": jobs})
         shutil.rmtree(self.path / ".jobs", ignore_errors=True)
 
+    def _remove_attempts(self) -> None:
+        """What killed processes left of the jobs, however young: each has had its turn under its lock, so
+        nobody is at work on one any more."""
+        for run in (self.path / name for name in self.names):
+            for left in run.parent.glob(f".unfinished-{escape(run.name)}-????????"):
+                shutil.rmtree(left, ignore_errors=True)
+
     def remove(self) -> None:
         """Leave nothing of a sweep in which no job succeeded."""
         shutil.rmtree(self.path / ".jobs", ignore_errors=True)
-        sweep_unfinished(self.path)
+        self._remove_attempts()
         (self.path / FILE).unlink(missing_ok=True)
         here = Path.cwd()
         with suppress(OSError):  # one of them holds something

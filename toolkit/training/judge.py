@@ -13,6 +13,8 @@ import pandas as pd
 from toolkit.config.schema import Config
 from toolkit.evaluation import metrics
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, interval
+from toolkit.evaluation.curves import auc_error
+from toolkit.evaluation.gains import Z
 from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
@@ -176,6 +178,9 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
             if boot is not None and has.any():
                 draws[candidate.model] = _draws(config, boot, task, y, scores, test, has)
                 candidate.intervals = {name: interval(d) for name, d in draws[candidate.model].items()}
+                candidate.beats_chance = _beats_chance(
+                    task, candidate, y, scores.score[test], matrix.entity[rows]
+                )
             if candidate.chosen:
                 candidate.groups = _groups(config, boot, task, y, scores, test, has, by)
         for candidate in outcome.of(task.name):
@@ -183,6 +188,18 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
                 low, high = interval(draws[candidate.model][headline] - draws["rule"][headline])
                 rule = next(other for other in outcome.of(task.name) if other.model == "rule")
                 candidate.margin = (candidate.test[headline] - rule.test[headline], low, high)
+
+
+def _beats_chance(
+    task: Task, candidate: Candidate, y: np.ndarray, score: np.ndarray, entity: np.ndarray
+) -> bool | None:
+    """Whether the headline metric of a candidate with intervals is above chance; None if it is not defined."""
+    metric = HEADLINE[task.type]
+    least, has = candidate.intervals[metric][0], ~np.isnan(y)
+    if task.type == "binary":
+        error = auc_error(y[has] == 1, score[has], entity[has])
+        least = least if np.isnan(error) else candidate.test[metric] - Z * error
+    return None if np.isnan(least) else bool(least > metrics.CHANCE[metric])
 
 
 def _figures(

@@ -43,6 +43,9 @@ class Candidate:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
     margin: tuple[float, float, float] | None = None
+    # The interval of the headline metric lies above what a guess would have. An AUC's is DeLong's here:
+    # two hundred replicates leave their tails vague.
+    beats_chance: bool | None = None
     chosen: bool = False
     groups: list[dict[str, Any]] = field(default_factory=list)
 
