@@ -111,6 +111,9 @@ def work(
     try:
         with held(worker), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            warnings.filterwarnings(
+                "ignore", message="Heartbeat of storage"
+            )  # `optimize` is not all that beats
             found = _opened(settings, folder)
             while (trial := _next(found, settings, folder, worker.name, objective.seed)) is not None:
                 if progress:
