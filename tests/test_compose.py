@@ -214,7 +214,9 @@ class TestFolders:
         assert not seen[0].folder.exists()
 
     def test_multirun_gives_each_job_a_safe_folder(self, seen: list[Composed]) -> None:
-        assert main(["recipe=shop", "-m", "model=lightgbm,logistic", "cache=a/b"]) == 0
+        assert (
+            main(["recipe=shop", "-m", "model=lightgbm,logistic", "cache=a/b"]) == 1
+        )  # the stand-in for the verb leaves no runs, and the sweep says so
         assert [c.job for c in seen] == ["0", "1"]
         assert [set(c.plain["model"]) for c in seen] == [{"lightgbm"}, {"logistic"}]
         for composed in seen:
@@ -223,7 +225,9 @@ class TestFolders:
         assert [composed.folder.name for composed in seen] == ["0", "1"]
 
     def test_a_secret_override_of_a_sweep_is_kept_nowhere(self, seen: list[Composed]) -> None:
-        assert main(["recipe=shop", "-m", "+vars.password=hunter2hunter2", "seed=1,2"]) == 0
+        assert (
+            main(["recipe=shop", "-m", "+vars.password=hunter2hunter2", "seed=1,2"]) == 1
+        )  # the stand-in for the verb leaves no runs, and the sweep says so
         assert len(seen) == 2
         left = [path for path in Path.cwd().rglob("*") if path.is_file()]
         assert not [path for path in left if "hunter2" in path.name or "hunter2" in path.read_text("utf-8")]
@@ -372,7 +376,9 @@ def test_a_pickle_is_never_loaded(seen: list[Composed], capsys: pytest.CaptureFi
 
 class TestCommandLine:
     def test_flags_may_stand_anywhere(self, seen: list[Composed]) -> None:
-        assert main(["recipe=shop", "-m", "seed=1,2", "model=logistic"]) == 0
+        assert (
+            main(["recipe=shop", "-m", "seed=1,2", "model=logistic"]) == 1
+        )  # the stand-in for the verb leaves no runs, and the sweep says so
         assert len(seen) == 2
 
     def test_cfg_prints_yaml(self, seen: list[Composed], capsys: pytest.CaptureFixture[str]) -> None:
