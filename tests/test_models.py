@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from toolkit.errors import ConfigError, DataError
 from toolkit.models import Batch, Column, Explains, Fitted, ModelConfig, Task
 from toolkit.models.encode import Encoder
-from toolkit.models.one_by_one import balanced_weights
+from toolkit.models.weights import balanced_weights
 from toolkit.registry import models
 
 ROOT = Path(__file__).parents[1]

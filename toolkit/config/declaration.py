@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def read(path: Path) -> Declaration:
         raise ConfigError("not a UTF-8 text file", where=readable(path), fix="save it as UTF-8") from None
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=readable(path)) from None
+    return _parsed(path, text)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(path: Path, text: str) -> Declaration:
+    """The same text is parsed once: a sweep composes the same files for each of its jobs."""
     loader = get_yaml_loader()(text)
     try:
         tree = loader.get_single_node()

@@ -225,13 +225,3 @@ def spread(prediction: np.ndarray, task: Task, seen: list[int]) -> np.ndarray:
     full = np.zeros((len(prediction), len(task.classes)))
     full[:, seen] = prediction
     return full
-
-
-def balanced_weights(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Weights [rows] that give every class of the training labels `y` the same total, mean 1 on `y`.
-
-    For two classes this is scale_pos_weight = negatives / positives, up to a constant that keeps the
-    total weight at the number of rows, so that regularisation keeps its meaning.
-    """
-    count = np.bincount(y)
-    return (len(y) / (len(count) * count))[rows]

@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import Field
 
 from toolkit.models.interface import Task
-from toolkit.models.one_by_one import balanced_weights
 
 ClassWeight = Annotated[
     Literal["none", "balanced"],
@@ -26,3 +25,13 @@ def row_weights(
     if class_weight == "none" or task.type == "regression":
         return None
     return balanced_weights(y, y if rows is None else rows)
+
+
+def balanced_weights(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Weights [rows] that give every class of the training labels `y` the same total, mean 1 on `y`.
+
+    For two classes this is scale_pos_weight = negatives / positives, up to a constant that keeps the
+    total weight at the number of rows, so that regularisation keeps its meaning.
+    """
+    count = np.bincount(y)
+    return (len(y) / (len(count) * count))[rows]

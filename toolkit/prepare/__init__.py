@@ -1,1 +1,1 @@
-"""From tables to the design matrix: cohort, measures, features, targets, and the proofs against leaks."""
+"""From tables to the design matrix: cohort, measures, features, targets, refusals of leaks and the audit."""

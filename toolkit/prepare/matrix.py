@@ -229,11 +229,13 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
             progress(f"target {name}", (len(compiled.sets) + number) / parts)
         begun = time.perf_counter()
         path = _result("targets", target.query, name, compiled, engine, cache)
-        matrix.values[name] = _values(pq.read_table(path), target.fill, len(entity))
+        matrix.values[name] = raw_values(pq.read_table(path), "value", target.fill, len(entity))
         matrix.eligible[name] = eligible(target.eligible, engine, len(entity))
         if target.worth:
             path = _result("targets", target.worth, name, compiled, engine, cache)
-            matrix.worth[name] = _values(pq.read_table(path), target.worth.fills["value"], len(entity))
+            matrix.worth[name] = raw_values(
+                pq.read_table(path), "value", target.worth.fills["value"], len(entity)
+            )
         matrix.seconds[f"target {name}"] = time.perf_counter() - begun
     matrix.seconds["total"] = time.perf_counter() - started
     return matrix
@@ -304,9 +306,14 @@ def _scatter(table: pa.Table, features: Sequence[Feature], matrix: Matrix) -> No
         matrix.columns[feature.name] = full
 
 
-def _values(table: pa.Table, fill: float | None, rows: int) -> np.ndarray:
-    at, column = table[ROW].to_numpy(), table["value"]
-    if pa.types.is_string(column.type) or pa.types.is_null(column.type):
+def raw_values(table: pa.Table, name: str, fill: float | None, rows: int) -> np.ndarray:
+    """A column of a result, whose rows come in any order: float64 or texts [rows]."""
+    at, column = table[ROW].to_numpy(), table[name]
+    if (
+        pa.types.is_string(column.type)
+        or pa.types.is_large_string(column.type)
+        or pa.types.is_null(column.type)
+    ):
         texts = np.full(rows, None, object)
         texts[at] = column.to_numpy(zero_copy_only=False)
         return texts

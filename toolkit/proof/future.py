@@ -92,12 +92,14 @@ def _state_at(
     for part in compiled.sets:
         result = _rows_of(part.query, engine)
         state.features |= {
-            f.name: _column(result, f.column, f.fill, len(state.entity)) for f in part.features
+            f.name: matrices.raw_values(result, f.column, f.fill, len(state.entity)) for f in part.features
         }
     for name in declaration.horizons():
         frame = cohorts.looking_back(declaration.cohort)
         target = compile_target(name, declaration.target[name], tables, frame, engine)
-        state.targets[name] = _column(_rows_of(target.query, engine), "value", target.fill, len(state.entity))
+        state.targets[name] = matrices.raw_values(
+            _rows_of(target.query, engine), "value", target.fill, len(state.entity)
+        )
     return state
 
 
@@ -108,18 +110,6 @@ def _rows_of(query: Query, engine: Engine) -> pa.Table:
     for name, _ in query.steps:
         engine.drop(name)
     return result
-
-
-def _column(result: pa.Table, name: str, fill: float | None, rows: int) -> np.ndarray:
-    """A column of a result, whose rows come in any order: float64 or texts [rows]."""
-    at, column = result[ROW].to_numpy(), result[name]
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        texts = np.full(rows, None, object)
-        texts[at] = column.to_numpy(zero_copy_only=False)
-        return texts
-    values = np.full(rows, np.nan if fill is None else fill)
-    values[at] = column.cast(pa.float64()).to_numpy()
-    return values
 
 
 def compare(

@@ -1,1 +1,1 @@
-"""What people look at: the summary, ranked lists."""
+"""What people look at: the page, the summary, ranked lists, and the record for machines."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from toolkit.runfolder import alone
 from toolkit.tracking import Tracked
 from toolkit.tracking.settings import MLflow
 
@@ -39,7 +38,7 @@ def write(settings: MLflow, run: Tracked) -> None:
     else:
         root = Path(settings.folder).resolve()
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root / ".lock"):  # two jobs must not make the database at the same moment
+        with alone(root / ".lock"):  # two jobs must not make the database at the same moment
             client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
             experiment = _experiment(client, name, (root / "artifacts" / name).as_uri())
     now = int(time.time() * 1000)
@@ -76,10 +75,3 @@ def _batched(items: Iterable[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]
     rest = iter(items)
     while some := list(islice(rest, BATCH)):
         yield some
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
