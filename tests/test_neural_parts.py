@@ -16,7 +16,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
-from toolkit.models.modalities import Relation
+from toolkit.modalities import Relation
 from toolkit.models.neural import graph
 from toolkit.models.neural.fusion import CrossModal, Fusion, FusionSizes, Gated
 from toolkit.models.neural.graph import GraphBranch, GraphSizes

@@ -7,14 +7,14 @@ are encoded as missing and counted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from toolkit.errors import BundleError, DataError, did_you_mean
-from toolkit.models.interface import Column
+from toolkit.modalities import Column, Graph, Modalities, Nodes, Sequences
 
 Frame = pd.DataFrame | Mapping[str, Any]  # a data frame, or a mapping name → array [rows]
 
@@ -35,10 +35,12 @@ class Encoder:
     capped: the columns that had more than `max_levels` levels in training rows. Their last level is
     `other`: it stands for the rare levels, whose names are not kept (a rare level may name a
     person), and therefore also for levels never seen.
+    events: sequence set → its categorical channels with their levels.
     """
 
     columns: tuple[Column, ...]
     capped: frozenset[str] = frozenset()
+    events: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -71,6 +73,45 @@ class Encoder:
                 capped.add(column.name)
             fitted.append(replace(column, levels=tuple(kept)))
         return cls(tuple(fitted), frozenset(capped))
+
+    def with_events(self, sequences: Sequence[Sequences], *, max_levels: int = 100) -> Encoder:
+        """The same encoder, knowing the texts of events: those of the training rows' sequences.
+
+        The rarest beyond `max_levels` are as unknown as those never seen.
+        """
+        events = {}
+        for each in sequences:
+            channels = []
+            for index, (name, levels) in enumerate(each.categorical):
+                codes = each.codes[:, index]
+                count = np.bincount(codes[codes >= 0], minlength=len(levels))
+                order = sorted(range(len(levels)), key=lambda one: (-count[one], levels[one]))
+                kept = tuple(levels[one] for one in order[:max_levels] if count[one])
+                channels.append(Column(name, "categorical", kept))
+            events[each.name] = tuple(channels)
+        return replace(self, events=events)
+
+    def modalities(self, sequences: Sequence[Sequences], graphs: Sequence[Nodes]) -> Modalities:
+        """Encode what rows have besides the design matrix; what is unknown is missing (codes -1, X NaN)."""
+        return Modalities(
+            tuple(self._events(each) for each in sequences), tuple(self._graph(nodes) for nodes in graphs)
+        )
+
+    def _events(self, each: Sequences) -> Sequences:
+        codes = np.empty_like(each.codes)
+        for index, ((_, levels), column) in enumerate(
+            zip(each.categorical, self.events[each.name], strict=True)
+        ):
+            place = {level: code for code, level in enumerate(column.levels)}
+            lookup = np.array([*(place.get(level, -1) for level in levels), -1], np.int32)
+            codes[:, index] = lookup[each.codes[:, index]]  # -1, a missing value, takes the last item
+        known = tuple((column.name, column.levels) for column in self.events[each.name])
+        return replace(each, codes=codes, categorical=known)
+
+    def _graph(self, nodes: Nodes) -> Graph:
+        features = tuple(column for column in self.columns if column.name in nodes.columns)
+        X = Encoder(features, self.capped).transform(nodes.columns).X
+        return Graph(nodes.name, X, features, nodes.row_node, nodes.relations)
 
     def transform(self, frame: Frame) -> Encoded:
         """Encode rows: float32 [rows, columns], and how many rows hold an unknown level, per column.
@@ -116,6 +157,10 @@ class Encoder:
                 for column in self.columns
             ],
             "capped": sorted(self.capped),
+            "events": {
+                name: [{"name": column.name, "levels": list(column.levels)} for column in columns]
+                for name, columns in self.events.items()
+            },
         }
 
     @classmethod
@@ -127,9 +172,16 @@ class Encoder:
                 for one in facts["columns"]
             )
             capped = frozenset(map(str, facts["capped"]))
+            events = {
+                str(name): tuple(
+                    Column(str(one["name"]), "categorical", tuple(map(str, one["levels"])))
+                    for one in channels
+                )
+                for name, channels in facts.get("events", {}).items()
+            }
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError("the encoder's file does not hold an encoder", why=repr(error)) from error
-        return cls(columns, capped)
+        return cls(columns, capped, events)
 
 
 def _require(frame: Frame, columns: Sequence[Column]) -> None:

@@ -9,7 +9,8 @@ A model's configuration is the model: a frozen pydantic class with `fit` and `lo
 `fit` always takes a list of tasks, so a model that learns several targets at once and one that learns
 them one by one (`toolkit.models.one_by_one`) look the same from outside. A model of the latter sort may
 say so, `one_by_one = True`, and `join` fits of one task each into one: the runner then keeps each of
-them by itself, and a target more is a fit more.
+them by itself, and a target more is a fit more. A model that reads more than the design matrix (events in
+order, a graph) finds it in `Batch.modalities`; `predict` takes the same for its rows.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import DataError, did_you_mean
+from toolkit.modalities import NOTHING, Column, Modalities
 from toolkit.tuning.space import Search, ordered
 
 
@@ -36,21 +38,13 @@ class Progress(Protocol):
 
 
 @dataclass(frozen=True)
-class Column:
-    """One feature. levels: the texts behind a categorical column's codes, in the codes' order."""
-
-    name: str
-    kind: Literal["numeric", "categorical"] = "numeric"
-    levels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Task:
-    """One target. classes: the names behind a multiclass label's index."""
+    """One target. classes: the names behind a multiclass label's index; weight: among several targets."""
 
     name: str
     type: Literal["binary", "multiclass", "regression"]
     classes: tuple[str, ...] = ()
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,10 +54,12 @@ class Batch:
     X: float32 [rows, columns]; NaN is missing; a categorical column holds codes 0 … len(levels) - 1.
     y: float32 [rows, targets]; NaN is a missing label (the row is left out of that target's fit);
        0 or 1 for binary, the class's index for multiclass.
+    modalities: what the same rows have besides; a model of tables does not look at it.
     """
 
     X: np.ndarray
     y: np.ndarray
+    modalities: Modalities = NOTHING
 
 
 class Fitted(Protocol):
@@ -80,7 +76,7 @@ class Fitted(Protocol):
     def notes(self) -> Sequence[Sequence[str]]:
         """What a reader of the report should know, in plain sentences."""
 
-    def predict(self, X: np.ndarray) -> list[np.ndarray]:
+    def predict(self, X: np.ndarray, modalities: Modalities = NOTHING) -> list[np.ndarray]:
         """Per task float64: [rows] probability of class 1 (binary) or value, or [rows, classes]."""
 
     def importance(self) -> list[np.ndarray | None]:
@@ -104,7 +100,11 @@ class Model(Protocol):
         threads: int,
         progress: Progress | None = None,
     ) -> Fitted:
-        """Fit on `train`; `valid` (which may have no rows) only to stop early or to choose a setting."""
+        """Fit on `train`; `valid` (which may have no rows) only to stop early or to choose a setting.
+
+        A model that says `resumes = True` also takes `keep`: a folder of its own that outlives a killed
+        process. It leaves there what it needs to go on, and goes on from what it finds there.
+        """
 
     def load(self, folder: Path) -> Fitted:
         """Read what `Fitted.save` wrote."""

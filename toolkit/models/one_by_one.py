@@ -15,9 +15,9 @@ import numpy as np
 
 from toolkit.bundle.files import read_json, write_json
 from toolkit.errors import DataError
+from toolkit.modalities import NOTHING, Column, Modalities
 from toolkit.models.interface import (
     Batch,
-    Column,
     ModelConfig,
     Progress,
     Task,
@@ -67,7 +67,7 @@ class OneByOneFitted:
     def notes(self) -> list[list[str]]:
         return [part.notes for part in self.parts]
 
-    def predict(self, X: np.ndarray) -> list[np.ndarray]:
+    def predict(self, X: np.ndarray, modalities: Modalities = NOTHING) -> list[np.ndarray]:
         require_width(X, self.columns)
         return [
             spread(part.predict(X), task, seen)

@@ -26,6 +26,7 @@ from toolkit.data.engine import Engine
 from toolkit.data.sql import col
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, DataError, did_you_mean
+from toolkit.modalities import Nodes, Sequences
 from toolkit.prepare import cohort as cohorts
 from toolkit.prepare import leaks
 from toolkit.prepare.cohort import COHORT
@@ -113,7 +114,8 @@ class Matrix:
 
     entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
     [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
-    worth: target → what each row brings [rows], where that is declared.
+    worth: target → what each row brings [rows], where that is declared; sequences, graphs: what rows have
+    besides columns.
     """
 
     entity: np.ndarray
@@ -123,6 +125,8 @@ class Matrix:
     values: dict[str, np.ndarray] = field(default_factory=dict)
     eligible: dict[str, np.ndarray] = field(default_factory=dict)
     worth: dict[str, np.ndarray] = field(default_factory=dict)
+    sequences: tuple[Sequences, ...] = ()
+    graphs: tuple[Nodes, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -114,13 +114,13 @@ def fitted_on_training(
     rows = np.flatnonzero(assignment.rows(TRAIN))
     tasks, y, states = experiment.label_all(compiled, matrix, assignment.rows(TRAIN))
     encoder = experiment.fit_encoder(matrix, rows)
-    train = Batch(experiment.encoded(encoder, matrix, rows)[0], y[rows])
-    none = Batch(train.X[:0], train.y[:0])
+    train = experiment.batch(encoder, matrix, rows, y)
+    none = experiment.batch(encoder, matrix, rows[:0], y)
     fitted = {
         name: models.get(model.kind).build(model).fit(tasks, encoder.columns, train, none, seed=config.seed, threads=1)
         for name, model in experiment.with_baselines(config.model).items()
     }  # fmt: skip
-    return _digests(states, encoder, fitted, train.X)
+    return _digests(states, encoder, fitted, train)
 
 
 def fitted_at_all(
@@ -131,8 +131,9 @@ def fitted_at_all(
     outcome = experiment.run_split(
         config, compiled, matrix, assignment, cache, "check", _quiet, audited=False
     )
-    X, _ = experiment.encoded(outcome.encoder, matrix, np.flatnonzero(assignment.rows(TRAIN)))
-    found = _digests(outcome.states, outcome.encoder, outcome.fitted, X)
+    rows = np.flatnonzero(assignment.rows(TRAIN))
+    train = experiment.batch(outcome.encoder, matrix, rows, np.empty((len(matrix), 0), np.float32))
+    found = _digests(outcome.states, outcome.encoder, outcome.fitted, train)
     for candidate in outcome.candidates:
         at = f"{candidate.model} on {candidate.target}"
         found[f"calibration of {at}"] = digest(candidate.calibrator.to_dict())
@@ -144,9 +145,9 @@ def fitted_at_all(
 
 
 def _digests(
-    states: Mapping[str, Any], encoder: Encoder, fitted: Mapping[str, Fitted], X: np.ndarray
+    states: Mapping[str, Any], encoder: Encoder, fitted: Mapping[str, Fitted], train: Batch
 ) -> dict[str, str]:
-    """Label states and encoder as they are kept; a model by what it says of the training rows X, to the last bit.
+    """Label states and encoder as they are kept; a model by what it says of the training rows, to the last bit.
 
     Its files would not do: skops writes addresses in memory into them.
     """
@@ -154,7 +155,7 @@ def _digests(
     found["encoder"] = digest(encoder.to_dict())
     for name, model in fitted.items():
         said = hashlib.sha256(repr(list(model.iterations)).encode())
-        for scores in model.predict(X):
+        for scores in model.predict(train.X, train.modalities):
             said.update(np.ascontiguousarray(scores).data)
         found[f"model {name}"] = said.hexdigest()
     return found

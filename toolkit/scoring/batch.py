@@ -20,6 +20,7 @@ from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError, DataError
+from toolkit.modalities import NOTHING, Modalities
 from toolkit.prepare import matrix as matrices
 from toolkit.prepare.cohort import looking_back
 from toolkit.prepare.cutoffs import data_end, day_of
@@ -137,7 +138,8 @@ def score(
             fix="score with the version that wrote it (manifest.json), or run the recipe again",
         )
     encoded = scorer.encoder.transform(matrix.columns)
-    return predict(scorer, matrix, tables, encoded.X, encoded.unseen, eligible, cutoffs)
+    besides = scorer.encoder.modalities(matrix.sequences, matrix.graphs)
+    return predict(scorer, matrix, tables, encoded.X, encoded.unseen, eligible, cutoffs, besides)
 
 
 def predict(
@@ -148,10 +150,11 @@ def predict(
     unseen: dict[str, int],
     eligible: dict[str, np.ndarray],
     cutoffs: tuple[datetime, ...],
+    modalities: Modalities = NOTHING,
 ) -> Scored:
     """Encoded rows to scores, probabilities and decisions of every target."""
     lists = matrix.cutoff.astype("datetime64[s]").astype(str)
-    by_model = {name: fitted.predict(X) for name, fitted in scorer.models.items()}
+    by_model = {name: fitted.predict(X, modalities) for name, fitted in scorer.models.items()}
     raw = {head.name: by_model[head.model][head.position] for head in scorer.heads}
     raw |= {head.name: np.expm1(raw[head.name]) for head in scorer.heads if head.logged}
     probability = {head.name: head.calibrator.apply(raw[head.name]) for head in scorer.heads}

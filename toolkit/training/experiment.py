@@ -13,6 +13,7 @@ from toolkit.config.schema import Config, RollingSplit
 from toolkit.data.cache import Cache, digest
 from toolkit.errors import ConfigError, DataError
 from toolkit.evaluation.door import TestDoor
+from toolkit.modalities import Modalities
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Batch, Column, Task
 from toolkit.prepare import audit as audits
@@ -80,10 +81,11 @@ def run_split(
 
     progress("encoding", 0.0)
     encoder = fit_encoder(matrix, train_rows)
-    train = Batch(encoded(encoder, matrix, train_rows)[0], y[train_rows])
+    train = batch(encoder, matrix, train_rows, y)
     rows, n = np.concatenate([valid_rows, test_rows]), len(valid_rows)
     X_eval, unseen = encoded(encoder, matrix, rows)
-    valid = Batch(X_eval[:n], y[valid_rows])
+    besides = modalities(encoder, matrix, rows)
+    valid = Batch(X_eval[:n], y[valid_rows], besides.some(np.arange(n)))
     outcome = Outcome(
         assignment, tasks, states, encoder, rows, n, readable(config, tasks, y[rows]), {}, unseen
     )
@@ -98,7 +100,9 @@ def run_split(
     origin = digest([fingerprint, encoder.to_dict(), parts])
     material = Material(tasks, encoder.columns, train, valid, origin)
     eligible = {task.name: matrix.eligible[task.name][rows] for task in tasks}
-    held = Held(X_eval, lists_of(matrix, rows), eligible, deal(matrix.entity[valid_rows], config.seed))
+    held = Held(
+        X_eval, besides, lists_of(matrix, rows), eligible, deal(matrix.entity[valid_rows], config.seed)
+    )
     folds = partial(tuning_folds, config, compiled, matrix, assignment, material)
     declared, outcome.studies = tune(
         config,
@@ -164,7 +168,7 @@ def tuning_folds(
         check_labels(tasks, y, whole)
         places = [np.flatnonzero(whole.rows(which)) for which in (TRAIN, VALIDATION, TEST)]
         encoder = fit_encoder(matrix, places[0])
-        found.append(Fold(*(Batch(encoded(encoder, matrix, place)[0], y[place]) for place in places)))
+        found.append(Fold(*(batch(encoder, matrix, place, y) for place in places)))
     return found
 
 
@@ -182,7 +186,7 @@ def label_all(
             target, matrix.values[name], matrix.eligible[name], matrix.cutoff, train
         )
         classes = states[name].classes if target.type == "multiclass" else ()
-        tasks.append(Task(name, target.type, classes))  # type: ignore[arg-type]
+        tasks.append(Task(name, target.type, classes, target.node.weight))  # type: ignore[arg-type]
     return tasks, y, states
 
 
@@ -238,7 +242,8 @@ def check_labels(tasks: Sequence[Task], y: np.ndarray, assignment: Assignment) -
 def fit_encoder(matrix: Matrix, train_rows: np.ndarray) -> Encoder:
     """The encoder, fitted on training rows (positions)."""
     columns = [Column(feature.name, feature.kind) for feature in matrix.features]  # type: ignore[arg-type]
-    return Encoder.fit(matrix.columns, columns, train_rows)
+    encoder = Encoder.fit(matrix.columns, columns, train_rows)
+    return encoder.with_events([each.some(train_rows) for each in matrix.sequences])
 
 
 def encoded(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
@@ -247,6 +252,18 @@ def encoded(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndar
     Parts are encoded one by one, so that X never exists twice: 1,000,000 rows of 80 features are 0.3 GB.
     """
     return encoder.transform({name: column[rows] for name, column in matrix.columns.items()})
+
+
+def modalities(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> Modalities:
+    """What some rows have besides X, encoded."""
+    return encoder.modalities(
+        [each.some(rows) for each in matrix.sequences], [nodes.some(rows) for nodes in matrix.graphs]
+    )
+
+
+def batch(encoder: Encoder, matrix: Matrix, rows: np.ndarray, y: np.ndarray) -> Batch:
+    """Some rows (positions) as models are fitted on them; y [all rows, targets]."""
+    return Batch(encoded(encoder, matrix, rows)[0], y[rows], modalities(encoder, matrix, rows))
 
 
 def idle_columns(X: np.ndarray, columns: Sequence[Column]) -> dict[str, str]:

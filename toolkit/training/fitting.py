@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from toolkit.config.schema import Config
-from toolkit.data.cache import Cache, code_digest
+from toolkit.data.cache import Cache, code_digest, digest
 from toolkit.models import store
 from toolkit.models.interface import Batch, Column, Fitted, Task
 from toolkit.registry import models
@@ -37,7 +38,7 @@ class Material:
     origin: str
 
     def apart(self) -> list[Material]:
-        """The same for each task alone."""
+        """The same for each task alone, for models that look at X only."""
         return [
             replace(
                 self,
@@ -54,7 +55,8 @@ class Material:
         for batch in (self.train, self.valid):
             labels.update(np.ascontiguousarray(batch.y).data)
         tasks = [(task.name, task.type, task.classes) for task in self.tasks]
-        return {"origin": self.origin, "tasks": tasks, "labels": labels.hexdigest()}
+        weights = [task.weight for task in self.tasks] if len(tasks) > 1 else []
+        return {"origin": self.origin, "tasks": tasks, "weights": weights, "labels": labels.hexdigest()}
 
 
 def with_baselines(declared: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,12 +84,20 @@ def fit(
         new: list[tuple[Fitted, float]] = []
 
         def build(folder: Path) -> None:
-            fitted, seconds = _fit(name, built, some, config, progress)
+            keep = (
+                cache.place("unfinished", digest(material_key)[:32])
+                if getattr(built, "resumes", False)
+                else None
+            )
+            fitted, seconds = _fit(name, built, some, config, progress, keep)
+            if keep:
+                shutil.rmtree(keep, ignore_errors=True)
             store.save(folder / "model", model, fitted)
             (folder / "fit.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
             new.append((fitted, seconds))
 
-        folder = cache.entry("fits", settings | some.key(), build, label)
+        material_key = settings | some.key()
+        folder = cache.entry("fits", material_key, build, label)
         if new:
             return new[0]
         seconds = json.loads((folder / "fit.json").read_text(encoding="utf-8"))["seconds"]
@@ -100,7 +110,7 @@ def fit(
 
 
 def _fit(
-    name: str, built: Any, material: Material, config: Config, progress: Progress
+    name: str, built: Any, material: Material, config: Config, progress: Progress, keep: Path | None = None
 ) -> tuple[Fitted, float]:
     begun = time.perf_counter()
 
@@ -110,7 +120,7 @@ def _fit(
 
     fitted = built.fit(
         material.tasks, material.columns, material.train, material.valid,
-        seed=config.seed, threads=threads(config), progress=tell,
+        seed=config.seed, threads=threads(config), progress=tell, **({"keep": keep} if keep else {}),
     )  # fmt: skip
     return fitted, time.perf_counter() - begun
 
@@ -131,5 +141,5 @@ def library_versions() -> dict[str, str]:
                 continue
         return "?"
 
-    libraries = ("numpy", "scikit-learn", "lightgbm", "xgboost", "duckdb", "pandas")
+    libraries = ("numpy", "scikit-learn", "lightgbm", "xgboost", "torch", "duckdb", "pandas")
     return {name: of(name, f"{name}-cpu") for name in libraries}

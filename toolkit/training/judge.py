@@ -15,6 +15,7 @@ from toolkit.evaluation import metrics
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, interval
 from toolkit.evaluation.curves import auc_error
 from toolkit.evaluation.gains import Z
+from toolkit.modalities import Modalities
 from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
@@ -31,11 +32,12 @@ MOST_GROUPS = 200
 class Held:
     """The rows that models are judged on: validation rows, then test rows.
 
-    X: float32 [rows, columns]; lists: the list that each row belongs to [rows]; eligible: target → the
+    X: float32 [rows, columns]; modalities: what they have besides; lists: the list that each row belongs to [rows]; eligible: target → the
     rows that it applies to [rows]; fold: of the cross-fitting, [validation rows].
     """
 
     X: np.ndarray
+    modalities: Modalities
     lists: np.ndarray
     eligible: Mapping[str, np.ndarray]
     fold: np.ndarray
@@ -70,7 +72,8 @@ def judge_validation(config: Config, outcome: Outcome, name: str, seconds: float
     validation figures are of rows that they have not seen.
     """
     fitted, n = outcome.fitted[name], outcome.n_valid
-    for index, (task, raw) in enumerate(zip(outcome.tasks, fitted.predict(held.X), strict=True)):
+    predicted = fitted.predict(held.X, held.modalities)
+    for index, (task, raw) in enumerate(zip(outcome.tasks, predicted, strict=True)):
         raw = units(config, task.name)(raw)
         y = outcome.y[:n, index]
         has = ~np.isnan(y)

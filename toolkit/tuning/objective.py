@@ -66,7 +66,8 @@ class Objective:
     def judged(self, fitted: Fitted, rows: Batch) -> float:
         """The weighted mean over targets on some rows; a target whose metric is not defined does not count."""
         total = weight = 0.0
-        for index, (task, score) in enumerate(zip(self.tasks, fitted.predict(rows.X), strict=True)):
+        predicted = fitted.predict(rows.X, rows.modalities)
+        for index, (task, score) in enumerate(zip(self.tasks, predicted, strict=True)):
             has = ~np.isnan(rows.y[:, index])
             probability = None if task.type == "regression" else score[has]
             figures = metrics.evaluate(task.type, rows.y[has, index], score[has], probability)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from toolkit.models.modalities import Relation
+from toolkit.modalities import Relation
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,24 @@
-"""What a model may get besides the design matrix: events in order, and a graph of relations."""
+"""What a row has besides the design matrix: events in order, and a place in a graph of relations.
+
+Plain arrays, made by `prepare`, encoded by `models.encode`, read by models. Neither knows the other.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Column:
+    """One feature. levels: the texts behind a categorical column's codes, in the codes' order."""
+
+    name: str
+    kind: Literal["numeric", "categorical"] = "numeric"
+    levels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,20 +65,56 @@ class Relation:
 
 
 @dataclass(frozen=True)
-class Graph:
-    """Relations between entities as known at each cutoff. A node is an entity at a cutoff.
+class Nodes:
+    """A graph as prepared. A node is an entity at a cutoff; features are not encoded yet.
 
-    X: float32 [nodes, features], NaN is missing; row_node: int64 [rows], the node of each row; dropped:
-    relation → edges that pointed to unknown entities.
+    columns: feature → float32 [nodes] or pandas Categorical [nodes]; row_node: int64 [rows], the node of each
+    row; relations: type → edges known at the cutoff, never between cutoffs; dropped: type → edges that
+    pointed to unknown entities.
     """
 
     name: str
-    X: np.ndarray
-    features: tuple[str, ...]
+    columns: Mapping[str, Any]
     row_node: np.ndarray
     relations: Mapping[str, Relation]
     dropped: Mapping[str, int] = field(default_factory=dict)
 
+    def some(self, rows: np.ndarray) -> Nodes:
+        """The same graph, for some rows (positions)."""
+        return replace(self, row_node=self.row_node[rows])
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A graph as models see it.
+
+    X: float32 [nodes, features], NaN is missing, a categorical feature holds codes; features: its columns;
+    row_node: int64 [rows]; relations: as in `Nodes`.
+    """
+
+    name: str
+    X: np.ndarray
+    features: tuple[Column, ...]
+    row_node: np.ndarray
+    relations: Mapping[str, Relation]
+
     def some(self, rows: np.ndarray) -> Graph:
         """The same graph, for some rows (positions)."""
         return replace(self, row_node=self.row_node[rows])
+
+
+@dataclass(frozen=True)
+class Modalities:
+    """What rows have besides X. Everything in it has as many rows as X."""
+
+    sequences: tuple[Sequences, ...] = ()
+    graphs: tuple[Graph, ...] = ()
+
+    def some(self, rows: np.ndarray) -> Modalities:
+        """Those of some rows (positions)."""
+        return Modalities(
+            tuple(each.some(rows) for each in self.sequences), tuple(each.some(rows) for each in self.graphs)
+        )
+
+
+NOTHING = Modalities()
