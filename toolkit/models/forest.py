@@ -14,6 +14,7 @@ from pydantic import Field
 
 from toolkit.bundle.files import read_json, write_json
 from toolkit.errors import ConfigError, DataError
+from toolkit.modalities import NOTHING, Modalities
 from toolkit.models.interface import (
     Batch,
     Column,
@@ -167,7 +168,7 @@ class ForestsFitted:
     def iterations(self) -> list[int]:
         return [self.trees] * len(self.tasks)
 
-    def predict(self, X: np.ndarray) -> list[np.ndarray]:
+    def predict(self, X: np.ndarray, modalities: Modalities = NOTHING) -> list[np.ndarray]:
         require_width(X, self.columns)
         outputs = [output for forest in self.forests for output in self._outputs(forest, X)]
         return [

@@ -18,6 +18,7 @@ from toolkit.evaluation import importance, univariate
 from toolkit.evaluation.effects import effect, number_text, replaced, telling_levels, usual_values
 from toolkit.evaluation.importance import Loss, permutation
 from toolkit.evaluation.metrics import Floats
+from toolkit.modalities import Modalities
 from toolkit.models.encode import Encoder
 from toolkit.models.explain import Explains
 from toolkit.models.interface import Column, Fitted, Task
@@ -27,6 +28,7 @@ from toolkit.prepare.matrix import Matrix
 from toolkit.prepared import Prepared
 from toolkit.report.evidence import Driver, Example, Reason
 from toolkit.report.listed import Listed, days_of, listed, order_of_keys
+from toolkit.training.experiment import modalities
 from toolkit.training.judge import units
 from toolkit.training.outcome import HEADLINE, Outcome
 from toolkit.training.split import TRAIN
@@ -134,6 +136,10 @@ class _Looks:
     def encode(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return encode(self.outcome.encoder, self.matrix, rows)
 
+    def besides(self, rows: NDArray[np.intp]) -> Modalities:
+        """What the rows have besides columns; it stays as it is while columns are tried."""
+        return modalities(self.outcome.encoder, self.matrix, rows)
+
     def explained(self, name: str, fitted: Fitted, heads: list[Head]) -> dict[str, Explained]:
         """The targets of one model. All of them are answered by the same predictions."""
         y = self.outcome.y[: self.outcome.n_valid, [head.index for head in heads]]
@@ -142,16 +148,17 @@ class _Looks:
         rows = importance.sample(labelled, alone, rows_for(fitted, SHUFFLED), self.rng)
         plain = importance.sample(labelled, None, rows_for(fitted, CONTRIBUTED), self.rng)
         X, X_plain = self.encode(self.outcome.rows[rows]), self.encode(self.outcome.rows[plain])
+        besides, besides_plain = self.besides(self.outcome.rows[rows]), self.besides(self.outcome.rows[plain])
 
         native = isinstance(fitted, Explains)
         tried = self._strongest(fitted, heads, X, y[rows]) if not native else list(range(len(self.columns)))
-        added = self._added(fitted, heads, X_plain, tried)
+        added = self._added(fitted, heads, X_plain, besides_plain, tried)
         sizes = np.array([_per_column(np.abs(values)).mean(axis=0) for values in added])
         scale = sizes.sum(axis=1, keepdims=True)
         order = np.argsort(-(sizes / np.where(scale > 0, scale, 1)).max(axis=0), kind="stable")
         asked = [int(c) for c in order[:MOST_COLUMNS] if sizes[:, c].max() > 0]
         losses = permutation(
-            lambda X: self._scores(fitted, heads, X), X, y[rows], [head.task for head in heads],
+            lambda X: self._scores(fitted, heads, X, besides), X, y[rows], [head.task for head in heads],
             self.matrix.entity[self.outcome.rows[rows]], asked, self.config.seed,
         )  # fmt: skip
 
@@ -162,17 +169,19 @@ class _Looks:
             found[head.task.name] = Explained(drivers, words, self._examples(fitted, head, asked))
         return found
 
-    def _scores(self, fitted: Fitted, heads: list[Head], X: NDArray) -> list[Floats]:
+    def _scores(self, fitted: Fitted, heads: list[Head], X: NDArray, besides: Modalities) -> list[Floats]:
         """Per target the raw score in the units of its labels."""
-        predicted = fitted.predict(X)
+        predicted = fitted.predict(X, besides)
         return [units(self.config, head.task.name)(predicted[head.place]) for head in heads]
 
-    def _added(self, fitted: Fitted, heads: list[Head], X: NDArray, columns: Sequence[int]) -> list[Floats]:
+    def _added(
+        self, fitted: Fitted, heads: list[Head], X: NDArray, besides: Modalities, columns: Sequence[int]
+    ) -> list[Floats]:
         """Per target what each column adds to each row's score [rows, all columns] ([…, classes])."""
         if isinstance(fitted, Explains):
             parts = fitted.contributions(X)
             return [parts[head.place].values for head in heads]
-        return replaced(lambda X: self._scores(fitted, heads, X), X, self.usual, columns)
+        return replaced(lambda X: self._scores(fitted, heads, X, besides), X, self.usual, columns)
 
     def _strongest(self, fitted: Fitted, heads: list[Head], X: NDArray, y: Floats) -> list[int]:
         """Columns worth trying in a model that does not explain itself: by its own gains, or one at a time."""
@@ -245,7 +254,7 @@ class _Looks:
             return []
         at = np.array([entries.rows[place] for place in chosen.values()])
         X, raw = self.encode(self.matrix_rows(at)), taken(self.matrix.columns, self.matrix_rows(at))
-        [added] = self._added(fitted, [head], X, asked)
+        [added] = self._added(fitted, [head], X, self.besides(self.matrix_rows(at)), asked)
         if head.task.type == "multiclass":
             added = added[np.arange(len(at)), :, entries.decision[list(chosen.values())]]
         days = days_of(entries.cutoff, self.config.cohort.timezone)
