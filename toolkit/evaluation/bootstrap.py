@@ -106,14 +106,14 @@ class EntityBootstrap:
         negative, positive = counts[0::2], counts[1::2]
 
         n, positives = counts.sum(axis=0), positive.sum(axis=0)
-        draws = _ranking(positive, negative)
+        draws = metrics.ranking(positive, negative)
         draws["prevalence"] = ratio(positives, n)
         if probability is not None:
             draws["log_loss"], draws["brier"] = ratio(totals[0], n), ratio(totals[1], n)
             draws["ece"] = ratio(np.abs(totals[2 : 2 + metrics.ECE_BINS]).sum(axis=0), n)
         if decision is not None:
             draws |= metrics.decision_metrics(totals[-1], totals[-2], positives, n)
-        return draws | metrics.top_k(positive, positive + negative, k_list)
+        return draws | (metrics.top_k(positive, positive + negative, k_list) if k_list else {})
 
     def multiclass(
         self,
@@ -142,7 +142,7 @@ class EntityBootstrap:
         for c in range(classes):
             bin_, bins_n = score_bins(score[:, c])
             by_class, _ = self._resample(use, 2 * bin_ + (y == c), 2 * bins_n, [])
-            areas[c] = _ranking(by_class[1::2], by_class[0::2])["roc_auc"]
+            areas[c] = metrics.ranking(by_class[1::2], by_class[0::2])["roc_auc"]
         draws["macro_auc"] = metrics.mean_defined(areas)
         return draws
 
@@ -253,16 +253,6 @@ def _geometric_ranks(rows: int, limit: int) -> Floats:
     single = np.arange(1, int(1 / e) + 1)
     steps = int(np.log(max(rows * e, 1)) / np.log1p(e)) + 1
     return np.concatenate([single, single[-1] * (1 + e) ** np.arange(1, steps + 1)])
-
-
-def _ranking(positive: Floats, negative: Floats) -> Draws:
-    """ROC-AUC and average precision from positives and negatives per bin [bins, replicates], best first."""
-    hits, false = positive.cumsum(axis=0), negative.cumsum(axis=0)
-    P, N = positive.sum(axis=0), negative.sum(axis=0)
-    # Mann–Whitney: pairs in which the positive stands above, ties counting half.
-    above = (negative * (hits - positive / 2)).sum(axis=0)
-    precision = np.divide(hits, hits + false, out=np.zeros_like(hits), where=hits + false > 0)
-    return {"roc_auc": ratio(above, P * N), "pr_auc": ratio((positive * precision).sum(axis=0), P)}
 
 
 def _mid_ranks(bin_: NDArray[np.intp], weight: Floats) -> Floats:

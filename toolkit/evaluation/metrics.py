@@ -98,16 +98,13 @@ def _binary(
     decision: ArrayLike | None,
     k_list: Sequence[int | float],
 ) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
     y, score = labels(y), finite(score, "score")
     rows, positives = len(y), int(y.sum())
-    both = 0 < positives < rows
+    _, count, positive = tally(y, score)
     values = {
-        "roc_auc": float(roc_auc_score(y, score)) if both else NAN,
-        "pr_auc": float(average_precision_score(y, score)) if positives else NAN,
-        "prevalence": ratio(positives, rows),
+        name: float(v[0]) for name, v in ranking(positive[:, None], (count - positive)[:, None]).items()
     }
+    values["prevalence"] = ratio(positives, rows)
     if probability is not None:
         values |= calibration_metrics("binary", y, probability)
     if decision is not None:
@@ -115,7 +112,6 @@ def _binary(
         hits, selected = float(y[chosen].sum()), float(chosen.sum())
         values |= decision_metrics(hits, selected, float(positives), float(rows))
     if k_list:
-        _, count, positive = tally(y, score)
         best = top_k(positive[:, None], count[:, None], k_list)
         values |= {k: float(v[0]) for k, v in best.items()}
     return values
@@ -207,6 +203,23 @@ def tally(y: Floats, score: Floats) -> tuple[Floats, Floats, Floats]:
         np.diff(starts, append=len(score)).astype(np.float64),
         np.add.reduceat(y[order], starts),
     )
+
+
+def ranking(positive: Floats, negative: Floats) -> dict[str, Floats]:
+    """ROC-AUC and average precision from rows per distinct score (or bin), best first: [scores, samples] each.
+
+    ROC-AUC by Mann–Whitney: pairs in which the positive stands above, ties counting half.
+    """
+    hits = positive.cumsum(axis=0)
+    P, N = positive.sum(axis=0), negative.sum(axis=0)
+    above = np.einsum("ij,ij->j", negative, hits) - np.einsum("ij,ij->j", negative, positive) / 2
+    selected = negative.cumsum(axis=0)
+    selected += hits
+    precision = np.divide(hits, selected, out=hits, where=selected > 0)
+    return {
+        "roc_auc": ratio(above, P * N),
+        "pr_auc": ratio(np.einsum("ij,ij->j", positive, precision), P),
+    }
 
 
 # ---- multiclass -----------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ class LightGBM(ExplainedOneByOne):
             rounds = booster.best_iteration if booster.best_iteration > 0 else rounds
             note = f"stopped at {rounds} of {self.num_iterations} rounds"
         raw = booster.model_to_string(num_iteration=rounds).encode()
-        return LightGBMFitted(_booster(raw), raw, rounds, [note])
+        return LightGBMFitted(_booster(raw), raw, rounds, [note], threads)
 
     def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> LightGBMFitted:
         booster, raw = read_booster(folder / LightGBMFitted.file, _booster, "a LightGBM")
@@ -119,8 +119,9 @@ class LightGBM(ExplainedOneByOne):
 
 @dataclass
 class LightGBMFitted(BoosterFitted):
-    """raw: LightGBM's text format in UTF-8."""
+    """raw: LightGBM's text format in UTF-8; threads: used to predict (0: all), the result does not depend on it."""
 
+    threads: int = 0
     file: ClassVar[str] = "lightgbm.txt"
 
     @property
@@ -131,10 +132,10 @@ class LightGBMFitted(BoosterFitted):
         return self.booster.feature_importance("gain")
 
     def score(self, X: np.ndarray) -> np.ndarray:
-        return self.booster.predict(X)
+        return self.booster.predict(X, num_threads=self.threads)
 
     def additive(self, X: np.ndarray) -> np.ndarray:
-        flat = self.booster.predict(X, pred_contrib=True)  # [rows, classes × (columns + 1)]
+        flat = self.booster.predict(X, pred_contrib=True, num_threads=self.threads)  # [rows, classes × (columns + 1)]
         classes = self.booster.num_model_per_iteration()
         return flat if classes == 1 else flat.reshape(len(X), classes, -1).swapaxes(1, 2)
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from toolkit.report.lists import write_csv
 from toolkit.sweep.document import Cell, Document, Link, Section, markdown, number, page, signed
-from toolkit.sweep.leaderboard import LOOKING, Board, Leaderboard, Line, mean, spread
+from toolkit.sweep.effects import mean, spread
+from toolkit.sweep.leaderboard import LOOKING, Board, Leaderboard, Line
 
 TITLE = "Leaderboard"
 

@@ -7,7 +7,7 @@ validated on the same rows and labels; the test is looked at for the selected on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from toolkit.evaluation.bootstrap import interval
 from toolkit.evaluation.metrics import LOWER_IS_BETTER
+from toolkit.sweep.effects import Effect, effects, mean, spread
 from toolkit.sweep.folder import Record
 from toolkit.sweep.overrides import swept as swept_keys
 from toolkit.sweep.overrides import value_of
@@ -61,17 +62,6 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Effect:
-    """Mean validation metric of the runs with one value of one override, over what every value was tried with."""
-
-    key: str
-    value: str
-    runs: int
-    mean: float
-    spread: float
-
-
-@dataclass(frozen=True)
 class Board:
     """One target, or the weighted mean of several. effects: the overrides that mattered most first; ranked:
     the lines are best first, which they are only where all stand on the same rows and labels."""
@@ -99,15 +89,6 @@ class Leaderboard:
     failed: list[Record]
     notes: list[str] = field(default_factory=list)
     test_of_all: bool = False
-
-
-def mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else math.nan
-
-
-def spread(values: Sequence[float]) -> float:
-    """Standard deviation of a sample; NaN for one value."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
 
 
 def build(name: str, found: Sequence[tuple[Record, Run | None]], test_of_all: bool = False) -> Leaderboard:
@@ -211,7 +192,7 @@ class _Table:
             return Board(self.title, self.metric, lines, [], ranked=False)
         sign = 1 if self.metric in LOWER_IS_BETTER else -1
         lines.sort(key=lambda line: (math.isnan(line.mean), sign * line.mean))
-        return Board(self.title, self.metric, lines, _effects(done, swept, self.of))
+        return Board(self.title, self.metric, lines, effects(done, swept, self.of))
 
     def difference(self, a: Setting, b: Setting) -> Difference:
         by_seed = [{run.seed: run for run in setting.runs} for setting in (a, b)]
@@ -252,29 +233,6 @@ class _Mixed(_Table):
         value = float(np.average([one.value for one in found], weights=weights))
         rows, unshared = (max(getattr(one, name) for one in found) for name in ("rows", "unshared"))
         return Difference(value, *interval(draws), draws, rows, unshared, found[0].entities)
-
-
-def _effects(
-    done: Sequence[tuple[Record, Run]], swept: Sequence[str], of: Callable[[Run], float]
-) -> list[Effect]:
-    """Of each override with several values. Where jobs are missing, a value is not judged by what the others lack."""
-    found: list[tuple[float, list[Effect]]] = []
-    for key in swept if any(key != "seed" for key in swept) else ():
-        groups: dict[str, dict[tuple[str | None, ...], float]] = {}
-        for record, run in done:
-            value = of(run)
-            if not math.isnan(value):
-                rest = tuple(value_of(record.overrides, other) for other in swept if other != key)
-                groups.setdefault(value_of(record.overrides, key) or "as declared", {})[rest] = value
-        common = set.intersection(*map(set, groups.values())) if groups else set()
-        if len(groups) < 2 or not common:
-            continue
-        effects = []
-        for name, by_rest in groups.items():
-            values = [value for rest, value in by_rest.items() if rest in common]
-            effects.append(Effect(key, name, len(values), mean(values), spread(values)))
-        found.append((max(e.mean for e in effects) - min(e.mean for e in effects), effects))
-    return [effect for _, effects in sorted(found, key=lambda pair: -pair[0]) for effect in effects]
 
 
 def _notes(
