@@ -107,6 +107,15 @@ def reason(name: str, column: Column, cell: exp.Expression, value: exp.Expressio
     return case
 
 
+# What an undeclared column is tried as, the narrowest first, and what its cells may show.
+TRIES = {
+    "integer": Column(type="integer"), "number": Column(type="number"), "comma": Column(type="number", decimal=","),
+    "date": Column(type="date"), "dotted": Column(type="date", format="%d.%m.%Y"), "timestamp": Column(type="timestamp"),
+}  # fmt: skip
+SIGNS = {"code": CODE, "clock": CLOCK, "plainly comma": PLAINLY_COMMA, "dotted day": DOTTED_DAY}
+SAMPLE = 1_000
+
+
 def _case(condition: exp.Expression, value: exp.Expression) -> exp.Case:
     return exp.Case().when(condition, value)
 
@@ -162,37 +171,58 @@ def infer(names: list[str], engine: Engine, view: str) -> dict[str, Column]:
     """
     if not names:
         return {}
-    tries = {
-        "integer": Column(type="integer"), "number": Column(type="number"),
-        "comma": Column(type="number", decimal=","),
-        "date": Column(type="date"), "dotted": Column(type="date", format="%d.%m.%Y"),
-        "timestamp": Column(type="timestamp"),
-    }  # fmt: skip
-    patterns = {"code": CODE, "clock": CLOCK, "plainly comma": PLAINLY_COMMA, "dotted day": DOTTED_DAY}
-    columns = []
-    for index, name in enumerate(names):
-        plain = present(name, tries["integer"])
-        columns.append(sql.named(exp.Count(this=plain), f"{index} present"))
-        for label, pattern in patterns.items():
-            count = sql.over(exp.Count(this=exp.Star()), _matches(plain, pattern))
-            columns.append(sql.named(count, f"{index} {label}"))
-        for kind, column in tries.items():
-            columns.append(sql.named(exp.Count(this=typed(plain, column)), f"{index} {kind}"))
-    found = engine.arrow(exp.select(*columns).from_(sql.table(view))).to_pylist()[0]
+    everything = dict.fromkeys(names, tuple(TRIES))
+    some = _counted(everything, engine, view, SAMPLE)
+    # What one cell does not fit, the column does not: most columns are settled by a few rows.
+    left = {
+        name: tuple(kind for kind in TRIES if some[name][kind] == some[name]["present"]) for name in names
+    }
+    found = _counted({name: kinds for name, kinds in left.items() if kinds}, engine, view)
     types = {}
-    for index, name in enumerate(names):
-        filled = found[f"{index} present"]
-        fits = [kind for kind in tries if filled and found[f"{index} {kind}"] == filled]
-        if not found[f"{index} plainly comma"]:
+    for name in names:
+        counts = found.get(name)
+        fits = [kind for kind in left[name] if counts and 0 < counts["present"] == counts[kind]]
+        if counts and not counts["plainly comma"]:
             fits = [kind for kind in fits if kind != "comma"]
-        if found[f"{index} dotted day"] != filled:
+        if counts and counts["dotted day"] != counts["present"]:
             fits = [kind for kind in fits if kind != "dotted"]
-        if found[f"{index} clock"]:
+        if counts and counts["clock"]:
             fits = [kind for kind in fits if kind == "timestamp"]
-        elif found[f"{index} code"]:
-            fits = [kind for kind in fits if tries[kind].type in ("date", "timestamp")]
-        types[name] = tries[fits[0]] if fits else Column(type="text")
+        elif counts and counts["code"]:
+            fits = [kind for kind in fits if TRIES[kind].type in ("date", "timestamp")]
+        types[name] = TRIES[fits[0]] if fits else Column(type="text")
     return types
+
+
+def _counted(
+    kinds: dict[str, tuple[str, ...]], engine: Engine, view: str, rows: int | None = None
+) -> dict[str, dict[str, int]]:
+    """Of each column the cells that are present, that show each of `SIGNS`, and that fit each of some types.
+
+    rows: look at so many only.
+    """
+    columns = []
+    for index, (name, tried) in enumerate(kinds.items()):
+        cell = sql.col(name)
+        columns.append(sql.named(exp.Count(this=cell), f"{index} present"))
+        for label, pattern in SIGNS.items():
+            count = sql.over(exp.Count(this=exp.Star()), _matches(cell, pattern))
+            columns.append(sql.named(count, f"{index} {label}"))
+        for kind in tried:
+            columns.append(sql.named(exp.Count(this=typed(cell, TRIES[kind])), f"{index} {kind}"))
+    if not columns:
+        return {}
+    cells = exp.select(*(sql.named(present(name, TRIES["integer"]), name) for name in kinds)).from_(
+        sql.table(view)
+    )
+    source = exp.Subquery(
+        this=cells.limit(rows) if rows else cells, alias=exp.TableAlias(this=exp.to_identifier("cells"))
+    )
+    found = engine.arrow(exp.select(*columns).from_(source)).to_pylist()[0]
+    return {
+        name: {label: found[f"{index} {label}"] for label in ("present", *SIGNS, *tried)}
+        for index, (name, tried) in enumerate(kinds.items())
+    }
 
 
 def violations(table: Table, columns: dict[str, Column], frame: pd.DataFrame) -> list[tuple[int, str]]:
