@@ -27,6 +27,8 @@ USED_BY = {  # option → a recipe that uses it, whose tables it therefore fits
     for key, chosen in item.items()
     for name in (chosen if isinstance(chosen, list) else [chosen])
 }
+USED_BY |= {("features", name): "donor_multitarget" for name in ("gift_sequence", "relationship_graph")}
+ENSEMBLES = {("model", "blend"), ("model", "stack")}  # made of others
 FLAT = {("dataset", "flat"), ("target", "label"), ("recipe", "flat_churn")}  # what `vars` and a path complete
 
 
@@ -45,10 +47,12 @@ def test_it_composes_and_validates(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As the one option of its group."""
+    """As the one option of its group; a graph with the feature sets that describe its nodes."""
     monkeypatch.chdir(tmp_path)
     several = group in ("target", "features", "model")
-    words = [f"{group}=[{name}]" if several else f"{group}={name}"]
+    others = ["lightgbm", "logistic"] if (group, name) in ENSEMBLES else []
+    others += yaml.safe_load(path.read_text("utf-8")).get("nodes", [])
+    words = [f"{group}=[{','.join([name, *others])}]" if several else f"{group}={name}"]
     if group != "recipe":
         words.append("recipe=" + USED_BY.get((group, name), "donor_retention"))
     if (group, name) in FLAT | {("source", "folder"), ("source", "database")}:
@@ -58,7 +62,7 @@ def test_it_composes_and_validates(
     assert code == 0, said.err
     shown = yaml.safe_load(said.out)
     if several:
-        assert set(shown[group]) == {name}
+        assert set(shown[group]) == {name, *others}
     assert list(tmp_path.iterdir()) == []
 
 

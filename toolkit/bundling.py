@@ -43,7 +43,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A bundle in memory. labels: columns that new tables need not have."""
+    """A bundle in memory. labels: columns that new tables need not have; features: columns, channels, relations."""
 
     name: str
     declaration: Declaration
@@ -101,7 +101,7 @@ def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) ->
             "target": {name: node.model_dump(mode="json") for name, node in config.target.items()},
             "features": {name: node.model_dump(mode="json") for name, node in frozen_features(config, compiled).items()},
             "labels": sorted(compiled.labels), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
-            "feature_names": [feature.name for feature in compiled.features],
+            "feature_names": compiled.names,
             "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs],
         }),
         "encoder.json": outcome.encoder.to_dict(), "heads.json": plain(heads),

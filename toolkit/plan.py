@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from toolkit.data import sql
 from toolkit.data.tables import Loaded
 from toolkit.errors import DataError
 from toolkit.prepare.cohort import COHORT, looking_back
+from toolkit.prepare.features import CompiledSet, Feature
 from toolkit.prepare.frame import END, clock_types, horizon_end
+from toolkit.prepare.graphs import nodes_of_rows
 from toolkit.prepared import Prepared
 from toolkit.report.predictions import days_of
 from toolkit.training.experiment import base_rates, label_all
@@ -28,10 +31,11 @@ def text(config: Config, prepared: Prepared) -> str:
         cohort(config, prepared),
         targets(prepared),
         features(prepared),
+        besides(prepared),
         models(config),
         statements(config, prepared),
     ]
-    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
 
 
 def tables(prepared: Prepared) -> list[str]:
@@ -114,12 +118,55 @@ def _rate(entry: dict[str, Any]) -> str:
 def features(prepared: Prepared) -> list[str]:
     found = prepared.compiled.features
     lines = [f"FEATURES ({len(found)})"]
-    for feature in found:
-        sources = ", ".join(f"{table}.{column}" for table, column in sorted(feature.sources)) or "the cutoff"
+    for _, group in groupby(found, key=lambda f: (f.set, f.kind, f.window, f.text, f.sources)):
+        alike = list(group)  # hashed words are many and all the same to a reader
+        feature = alike[0]
+        name = f"{feature.name} … {alike[-1].column} ({len(alike):,})" if alike[1:] else feature.name
         lines.append(
-            f"  {feature.name}  [{feature.kind}; window {feature.window}]  {feature.text}; from {sources}"
+            f"  {name}  [{feature.kind}; window {feature.window}]  {feature.text}; from {_sources(feature)}"
         )
     return lines
+
+
+def _sources(feature: Feature) -> str:
+    return ", ".join(f"{table}.{column}" for table, column in sorted(feature.sources)) or "the cutoff"
+
+
+def besides(prepared: Prepared) -> list[str]:
+    """What rows have besides features: events in order, relations, and what is to be known about them."""
+    matrix, lines = prepared.matrix, []
+    if prepared.compiled.sequences:
+        lines.append(f"SEQUENCES ({len(matrix.sequences)})")
+    for events, found in zip(prepared.compiled.sequences, matrix.sequences, strict=True):
+        table = ", ".join(sorted(events.query.tables))
+        lines.append(
+            f"  {found.name}: the last {events.last:,} rows of {table}; {(found.lengths > 0).mean():.1%} of rows "
+            f"have any, {found.lengths.mean():.1f} on average"
+        )
+        for channel in events.features:
+            lines.append(
+                f"    {channel.name}  [{channel.kind}; window {channel.window}]  {channel.text}; from {_sources(channel)}"
+            )
+    if prepared.compiled.graphs:
+        lines += [""] * bool(lines) + [f"GRAPHS ({len(matrix.graphs)})"]
+    for graph, nodes in zip(prepared.compiled.graphs, matrix.graphs, strict=True):
+        count = np.zeros(len(nodes.row_node), np.int64)
+        for relation in nodes.relations.values():
+            count += np.diff(relation.indptr)[nodes.row_node]
+        sets = ", ".join(part.name for part in graph.sets)
+        lines.append(
+            f"  {nodes.name}: {len(next(iter(nodes.columns.values()))):,} nodes with {len(nodes.columns)} features "
+            f"({sets}); {(count > 0).mean():.1%} of rows are connected, by {count.mean():.1f} edges on average"
+        )
+        for kind, relation in zip(graph.features, nodes.relations.values(), strict=True):
+            edges = len(relation.indices) // (1 if graph.directed else 2)
+            left = nodes.dropped[kind.column]
+            lines.append(
+                f"    {kind.name}  [{edges:,} edges, {'one way' if graph.directed else 'both ways'}"
+                + (f"; {left:,} left out" if left else "")
+                + f"]  {kind.text}; from {_sources(kind)}"
+            )
+    return lines + [f"  note: {text}" for text in matrix.notes()]
 
 
 def models(config: Config) -> list[str]:
@@ -147,12 +194,18 @@ def all_sql(config: Config, prepared: Prepared) -> Iterator[tuple[str, exp.Expre
     for name, table in prepared.tables.loaded.items():
         rows = exp.select("*").from_(sql.call("read_parquet", sql.literal(str(table.path))))
         yield f"table {name}", _create("VIEW", name, rows)
-    for name, tree in compiled.cohort_sql:
+    for name, tree in compiled.rows.statements:
         yield "cohort", _create("TABLE", name, tree)
-    for part in compiled.sets:
-        for name, tree in part.query.steps:
-            yield f"features {part.name}: a step", _create("TABLE", name, tree)
-        yield f"features {part.name}", part.query.tree
+    for part in [*compiled.sets, *compiled.sequences]:
+        yield from _of_set(part, f"features {part.name}")
+    if compiled.nodes is not compiled.rows:
+        for name, tree in compiled.nodes.statements:
+            yield "nodes: every entity known at the cutoff", _create("TABLE", name, tree)
+        yield "the node of each row", nodes_of_rows(compiled.rows.name, compiled.nodes.name)
+        for part in compiled.described:
+            yield from _of_set(part, f"features {part.name} of the nodes")
+    for part in compiled.graphs:
+        yield from _of_set(part, f"features {part.name}")
     past = looking_back(config.cohort)
     horizons = {target.horizon for target in compiled.targets.values() if target.horizon}
     for horizon in sorted(horizons, key=str):
@@ -165,6 +218,12 @@ def all_sql(config: Config, prepared: Prepared) -> Iterator[tuple[str, exp.Expre
         yield f"target {name}", target.query.tree
         if target.eligible is not None:
             yield f"target {name}: the rows it applies to", target.eligible
+
+
+def _of_set(part: CompiledSet, what: str) -> Iterator[tuple[str, exp.Expression]]:
+    for name, tree in part.query.steps:
+        yield f"{what}: a step", _create("TABLE", name, tree)
+    yield what, part.query.tree
 
 
 def _create(kind: str, name: str, tree: exp.Expression) -> exp.Create:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from toolkit.config.measures import ColumnTarget
-from toolkit.config.schema import Config, RandomSplit
+from toolkit.config.schema import ColumnSplit, Config, RandomSplit
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.prepare import matrix as matrices
+from toolkit.prepare.frame import link
 from toolkit.prepare.matrix import Compiled, Declaration, Matrix
 from toolkit.training.split import Assignment, assign
 from toolkit.workplace import Workplace
 
+log = logging.getLogger("toolkit")
+
 
 def declaration(config: Config) -> Declaration:
-    return Declaration(config.dataset, config.cohort, config.target, config.features)
+    column = config.split.column if isinstance(config.split, ColumnSplit) else None
+    return Declaration(config.dataset, config.cohort, config.target, config.features, column)
 
 
 @dataclass
@@ -37,6 +47,8 @@ def prepare(config: Config, work: Workplace) -> Prepared:
         compiled = matrices.compile_all(declared, tables, work.engine, work.cache)
     with work.stage("features and targets"):
         matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
+    for note in matrix.notes():
+        log.warning("%s", note)
     return Prepared(tables, compiled, matrix, splits(config, compiled, matrix))
 
 
@@ -58,9 +70,21 @@ def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignmen
                 why="the split is decided before any other label can be known",
             )
         strata = matrix.values[name]
+    said = None
+    if isinstance(config.split, ColumnSplit):
+        said = of_entities(config.split.column, compiled.tables, matrix.entity)
     return assign(
-        config.split, matrix.entity, matrix.cutoff, spans, config.seed, strata, config.cohort.timezone
+        config.split, matrix.entity, matrix.cutoff, spans, config.seed, strata, config.cohort.timezone, said
     )
+
+
+def of_entities(column: str, tables: Tables, entity: np.ndarray) -> np.ndarray:
+    """Values of a column of the entity table, which has one row per entity, as texts or None [rows]."""
+    table = tables[tables.dataset.entity]
+    key = link(table, tables)
+    rows = pq.read_table(table.path, columns=list(dict.fromkeys([key, column])))
+    texts = pd.Series(rows[column].cast(pa.string()).to_numpy(), rows[key].to_numpy(), object)
+    return texts.reindex(entity).to_numpy()
 
 
 def check_names(config: Config, features: list[str]) -> None:

@@ -11,7 +11,9 @@ from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from toolkit.config.modalities import EventSequence, RelationGraph
 from toolkit.config.node import Node
+from toolkit.config.text import HashedText
 from toolkit.config.time import SpanText, StepText, WindowText, ZoneText
 from toolkit.training.threshold import ThresholdConfig
 
@@ -368,4 +370,7 @@ class Measures(FeatureNode):
     features: dict[str, Measure] = Field(min_length=1)
 
 
-FeatureSet = Annotated[Attributes | Windows | Calendar | Neighbours | Measures, Field(discriminator="kind")]
+FeatureSet = Annotated[
+    Attributes | Windows | Calendar | Neighbours | Measures | HashedText | EventSequence | RelationGraph,
+    Field(discriminator="kind"),
+]

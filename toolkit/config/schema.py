@@ -10,11 +10,14 @@ from pydantic import Field, field_validator, model_validator
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
+from toolkit.config.modalities import wrong_names
 from toolkit.config.names import WrongNameError, refuse, unknown
 from toolkit.config.node import Node
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.time import SpanText
 from toolkit.errors import did_you_mean
+from toolkit.models.ensemble import wrong_members
+from toolkit.models.neural.settings import AdamW, Focal, Loss, Optimizer, Plateau, Scheduler, Trainer
 from toolkit.registry import models
 from toolkit.tracking.settings import NoTracking, Tracking
 from toolkit.training.calibration import Calibration
@@ -79,7 +82,25 @@ class RandomSplit(Node):
     )
 
 
-Split = Annotated[TemporalSplit | RollingSplit | GroupedSplit | RandomSplit, Field(discriminator="kind")]
+class ColumnSplit(Node):
+    """A column of the entity table says who trains, validates and tests; it is no feature then."""
+
+    kind: Literal["column"]
+    column: str = Field(description="a column of the entity table; rows with any other value are not used")
+    train: str = Field("train", description="the value of rows that train")
+    validation: str = Field("validation", description="the value of rows that validate")
+    test: str = Field("test", description="the value of rows that test")
+
+    @model_validator(mode="after")
+    def values_differ(self) -> ColumnSplit:
+        if len({self.train, self.validation, self.test}) < 3:
+            raise ValueError("`train`, `validation` and `test` are three different values")
+        return self
+
+
+Split = Annotated[
+    TemporalSplit | RollingSplit | GroupedSplit | RandomSplit | ColumnSplit, Field(discriminator="kind")
+]
 
 
 class Evaluation(Node):
@@ -153,6 +174,10 @@ class Config(Node):
     features: dict[str, FeatureSet] = Field(min_length=1)
     split: Split
     model: dict[str, models.union()] = Field(min_length=1)  # type: ignore[valid-type]
+    loss: Loss = Field(Focal(), description="what a neural model minimises")
+    optimizer: Optimizer = Field(AdamW(), description="how it does")
+    scheduler: Scheduler = Field(Plateau(), description="its learning rate over time")
+    trainer: Trainer = Field(Trainer(), description="its training loop")
     calibration: Calibration = Calibration()
     threshold: ThresholdConfig = MaximiseF1()
     evaluation: Evaluation = Evaluation()
@@ -181,7 +206,13 @@ class Config(Node):
             node = getattr(self, place)
             wrong += unknown(node, "table", self.dataset.tables, "table", (place,))
             wrong += unknown(node, "relation", self.dataset.relations, "relation", (place,))
+        wrong += wrong_names(self.features, self.dataset)
         refuse("Config", wrong)
+        return self
+
+    @model_validator(mode="after")
+    def ensembles_are_made_of_declared_models(self) -> Config:
+        refuse("Config", wrong_members(self.model))
         return self
 
     @model_validator(mode="after")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from toolkit.models.ensemble import Blend, Stack
 from toolkit.models.explain import Contributions, Explains
 from toolkit.models.forest import RandomForest
 from toolkit.models.hist_gbm import HistGBM
 from toolkit.models.interface import Batch, Column, Fitted, Model, ModelConfig, Progress, Task
 from toolkit.models.lightgbm import LightGBM
 from toolkit.models.linear import Logistic
+from toolkit.models.neural.settings import Multimodal
 from toolkit.models.prior import Prior
 from toolkit.models.rule import Rule
 from toolkit.models.xgboost import XGBoost
@@ -31,5 +33,5 @@ def build(config: ModelConfig) -> ModelConfig:
     return config
 
 
-for _config in (Prior, Rule, Logistic, RandomForest, HistGBM, LightGBM, XGBoost):
+for _config in (Prior, Rule, Logistic, RandomForest, HistGBM, LightGBM, XGBoost, Multimodal, Blend, Stack):
     models.add(Component(_config.model_fields["kind"].default, _config, build))

@@ -22,6 +22,12 @@ def save(folder: Path, config: BaseModel, fitted: Fitted) -> None:
 
 def load(folder: Path) -> Fitted:
     """Read a model that `save` wrote, through the registry. Verify the bundle around it first."""
+    config = config_of(folder)
+    return models.get(config.kind).build(config).load(Path(folder))  # type: ignore[attr-defined]
+
+
+def config_of(folder: Path) -> BaseModel:
+    """The configuration of a model that `save` wrote."""
     path = Path(folder) / "model.json"
     facts = read_json(path)
     config = facts.get("config") if isinstance(facts, dict) else None
@@ -29,7 +35,7 @@ def load(folder: Path) -> Fitted:
         raise BundleError("`model.json` does not name a model", where=str(path))
     component = models.get(config["kind"])
     try:
-        model = component.build(component.config.model_validate(config))
+        return component.config.model_validate(config)
     except ValidationError as error:
         raise BundleError(
             f"this version of `{component.name}` does not know the bundle's configuration",
@@ -37,4 +43,3 @@ def load(folder: Path) -> Fitted:
             why=str(error),
             fix="install the toolkit version that wrote the bundle, or fit the model again",
         ) from error
-    return model.load(Path(folder))

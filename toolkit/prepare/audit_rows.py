@@ -90,7 +90,7 @@ def jumps(view: View) -> Iterator[Finding]:
     """
     parts = view.parts
     moments = np.unique(parts.cutoff_train[~np.isnat(parts.cutoff_train)])
-    made = np.array([bool(feature.sources) for feature in view.features])  # not of the cutoff alone
+    made = np.array([bool(feature.sources) for feature in view.features], bool)  # not of the cutoff alone
     test = univariate.sample_rows(len(parts.X_test), 25_000)
     if len(moments):  # the first test cutoff is the next step
         test = np.flatnonzero(parts.cutoff_test == parts.cutoff_test.min())

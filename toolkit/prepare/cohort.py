@@ -30,13 +30,29 @@ from toolkit.prepare.frame import (
     sub,
 )
 
-__all__ = ["COHORT", "Moments", "data_end", "filtered", "looking_back", "moments", "parse_day", "statements"]
-COHORT, CANDIDATES = "@cohort", "@candidates"
+__all__ = [
+    "COHORT",
+    "NODES",
+    "Moments",
+    "data_end",
+    "everybody",
+    "filtered",
+    "looking_back",
+    "moments",
+    "parse_day",
+    "statements",
+]
+COHORT, CANDIDATES, NODES = "@cohort", "@candidates", "@nodes"
 
 
-def looking_back(cohort: Cohort) -> Frame:
-    """The cohort's rows as features see them."""
-    return Frame(COHORT, zone=cohort.timezone, dated=cohort.cutoffs is not None)
+def looking_back(cohort: Cohort, name: str = COHORT) -> Frame:
+    """The cohort's rows, or other moments, as features see them."""
+    return Frame(name, zone=cohort.timezone, dated=cohort.cutoffs is not None)
+
+
+def everybody(cohort: Cohort) -> Cohort | None:
+    """The cohort of all entities known at each cutoff; None if that is what it is already."""
+    return cohort.model_copy(update={"where": None, "having": []}) if cohort.where or cohort.having else None
 
 
 def tables_of_cohort(cohort: Cohort, dataset: Dataset) -> set[str]:
@@ -53,9 +69,9 @@ def chosen_by(cohort: Cohort, tables: Tables) -> frozenset[Source]:
 
 
 def statements(
-    cohort: Cohort, cutoffs: Sequence[datetime], tables: Tables
+    cohort: Cohort, cutoffs: Sequence[datetime], tables: Tables, name: str = COHORT
 ) -> list[tuple[str, exp.Expression]]:
-    """The frame of rows, as tables to keep in turn: the last is `@cohort`.
+    """The frame of rows, as tables to keep in turn: the last is called `name`.
 
     It has `@row` 0 … n-1 in order of (cutoff, entity), `entity` and `cutoff`. Entities of a dated entity
     table are rows only once they were known.
@@ -89,7 +105,7 @@ def statements(
     order = exp.Order(expressions=[exp.Ordered(this=col(CUTOFF)), exp.Ordered(this=col(ENTITY))])
     number = exp.Sub(this=exp.Window(this=sql.call("row_number"), order=order), expression=sql.literal(1))
     final = exp.select(sql.named(number, ROW), col(ENTITY), col(CUTOFF)).from_(sub(rows, "r"))
-    return [(CANDIDATES, candidates), (COHORT, final.order_by(col(ROW)))]
+    return [(CANDIDATES, candidates), (name, final.order_by(col(ROW)))]
 
 
 def looking_ahead(cohort: Frame, horizon: Span, at: str, engine: Engine) -> Frame:

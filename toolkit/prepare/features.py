@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from toolkit.config.measures import Attributes, Calendar, FeatureSet, Measures, Neighbours, Windows
+from toolkit.config.measures import Attributes, Calendar, Measures, Neighbours, Windows
 from toolkit.data import sql
 from toolkit.data.sql import Expression, col
 from toolkit.data.tables import KNOWN, TIME, Loaded, Tables
@@ -36,6 +36,7 @@ from toolkit.prepare.frame import (
 from toolkit.prepare.measure import Neighbour, measure, neighbours
 
 EPOCH = "1970-01-01 00:00:00"
+Tabular = Attributes | Windows | Calendar | Neighbours | Measures
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class CompiledSet:
 
 
 def compile_set(
-    name: str, node: FeatureSet, tables: Tables, frame: Frame, hidden: frozenset[Source]
+    name: str, node: Tabular, tables: Tables, frame: Frame, hidden: frozenset[Source]
 ) -> CompiledSet:
     """One feature set over a frame. hidden: label columns, which `columns: all` leaves out."""
     where = f"features.{name}"

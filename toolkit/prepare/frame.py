@@ -179,6 +179,11 @@ class Look:
         """The condition that a row (alias `t`) is the entity's."""
         return exp.EQ(this=col(OWNER, "t"), expression=col(ENTITY, "f"))
 
+    def moments(self) -> exp.Subquery:
+        """The frame's cutoffs as `f`, each once, with every moment asked for so far."""
+        asked = (sql.named(value, name) for name, value in self.columns.items() if name not in (ROW, ENTITY))
+        return sub(exp.select(col(CUTOFF), *asked).distinct().from_(sql.table(self.frame.name)), "f")
+
     def rows(self) -> exp.Subquery:
         """The frame as `f`, with every moment asked for so far."""
         return sub(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from toolkit.config.measures import ColumnTarget
 from toolkit.config.tables import Dataset
 from toolkit.data.tables import Tables
-from toolkit.errors import LeakError
+from toolkit.errors import ConfigError, LeakError
 from toolkit.prepare.features import CompiledSet
-from toolkit.prepare.frame import Source
+from toolkit.prepare.frame import Source, need_column, one_per_entity
 from toolkit.prepare.targets import CompiledTarget
 
 
@@ -35,6 +35,21 @@ def label_columns(targets: Sequence[CompiledTarget], tables: Tables) -> dict[Sou
     return found
 
 
+def split_columns(column: str | None, tables: Tables) -> frozenset[Source]:
+    """What decides the split, where a column of the entity table does; keys are no features anyway."""
+    if column is None:
+        return frozenset()
+    table = tables[tables.dataset.entity]
+    need_column(table, column, "split.column")
+    if not one_per_entity(table, tables):
+        raise ConfigError(
+            f"table `{table.name}` may have several rows for one entity, which could say different things",
+            where="split.column",
+            fix="a table with one row per entity, or another kind of split",
+        )
+    return frozenset(source for source in table.sources({column}) if source[1] not in table.spec.keys)
+
+
 def edges(dataset: Dataset) -> set[Source]:
     """The columns that make the edges of relations."""
     return {
@@ -46,11 +61,15 @@ def edges(dataset: Dataset) -> set[Source]:
 
 
 def refuse(
-    sets: Sequence[CompiledSet], labels: Mapping[Source, str], selections: Mapping[str, frozenset[Source]]
+    sets: Sequence[CompiledSet],
+    labels: Mapping[Source, str],
+    selections: Mapping[str, frozenset[Source]],
+    parts: frozenset[Source] = frozenset(),
 ) -> None:
-    """Raise LeakError where a feature, or the choice of rows, reads a label's column.
+    """Raise LeakError where a feature, or the choice of rows, reads a label's column, or a feature the split's.
 
-    selections: where rows are chosen (a dotted key) → the columns that they are chosen by.
+    selections: where rows are chosen (a dotted key) → the columns that they are chosen by; parts: the
+    columns that decide who trains and who tests.
     """
     for compiled in sets:
         for feature in compiled.features:
@@ -61,6 +80,13 @@ def refuse(
                     where=f"features.{feature.set}",
                     why="the label, or what it is made of, would be known before it happens",
                     fix=f"leave the column out (`exclude: [{column}]`), or drop the target",
+                )
+            for table, column in sorted(feature.sources & parts):
+                raise LeakError(
+                    f"feature `{feature.name}` is made of `{table}.{column}`, which decides the split",
+                    where=f"features.{feature.set}",
+                    why="it has other values in test rows than in training rows, and none in new ones",
+                    fix=f"leave the column out (`exclude: [{column}]`), or split by another one",
                 )
     for where, sources in selections.items():
         for table, column in sorted(sources & set(labels)):

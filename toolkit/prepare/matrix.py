@@ -2,110 +2,57 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Calendar, Cohort, FeatureSet, Target
-from toolkit.config.tables import BY_ROW, Dataset, Source
-from toolkit.config.time import Span
+from toolkit.config.measures import Cohort
+from toolkit.config.modalities import EventSequence, RelationGraph
+from toolkit.config.tables import Source
+from toolkit.config.text import HashedText
 from toolkit.data import sql
 from toolkit.data import tables as data_tables
-from toolkit.data.cache import Cache, code_digest, digest
+from toolkit.data.cache import Cache, code_digest
 from toolkit.data.engine import Engine
 from toolkit.data.sql import col
 from toolkit.data.tables import Tables
-from toolkit.errors import ConfigError, DataError, did_you_mean
+from toolkit.errors import ConfigError, DataError
 from toolkit.modalities import Nodes, Sequences
 from toolkit.prepare import cohort as cohorts
-from toolkit.prepare import leaks
-from toolkit.prepare.cohort import COHORT
-from toolkit.prepare.features import CompiledSet, Feature, compile_set
-from toolkit.prepare.frame import CUTOFF, ENTITY, ROW, Query
+from toolkit.prepare import graphs, leaks, sequences, texts
+from toolkit.prepare.cohort import COHORT, NODES
+from toolkit.prepare.compiled import Compiled, Declaration, Kept, fingerprint
+from toolkit.prepare.features import CompiledSet, Feature, Tabular, compile_set
+from toolkit.prepare.frame import CUTOFF, ENTITY, ROW, Frame
 from toolkit.prepare.frame import Source as ColumnSource
-from toolkit.prepare.measure import relations_of, tables_of
-from toolkit.prepare.targets import CompiledTarget, compile_target, horizon_of, measured_in
+from toolkit.prepare.graphs import CompiledGraph, compile_graph
+from toolkit.prepare.results import Results, columns, eligible, mentioned, raw_values
+from toolkit.prepare.sequences import CompiledSequence, compile_sequence
+from toolkit.prepare.targets import compile_target
+from toolkit.prepare.texts import CompiledText
 
+__all__ = [
+    "Compiled",
+    "Declaration",
+    "Matrix",
+    "build",
+    "compile_all",
+    "eligible",
+    "fingerprint",
+    "load_tables",
+    "raw_values",
+]
 CODE = ("data", "prepare")
 Progress = Callable[[str, float], None]
-
-
-@dataclass(frozen=True)
-class Declaration:
-    """What the matrix is made of; a part of the whole configuration, and all that a bundle needs to score."""
-
-    dataset: Dataset
-    cohort: Cohort
-    target: Mapping[str, Target]
-    features: Mapping[str, FeatureSet]
-
-    def tables(self) -> list[str]:
-        """Names of the tables that are read, in the order of their declaration."""
-        names = cohorts.tables_of_cohort(self.cohort, self.dataset)
-        for node in [*self.features.values(), *self.target.values()]:
-            names |= tables_of(node)
-            names |= {
-                self.dataset.relations[r].table for r in relations_of(node) if r in self.dataset.relations
-            }
-            if isinstance(node, Calendar):
-                names.add(self.dataset.entity)
-        for name in sorted(names):
-            if name not in self.dataset.tables:
-                raise ConfigError(
-                    f"no table is called `{name}`",
-                    where="dataset.tables",
-                    fix=did_you_mean(name, self.dataset.tables),
-                )
-        return [name for name in self.dataset.tables if name in names]
-
-    def horizons(self) -> dict[str, tuple[Span, set[str]]]:
-        """Target → its horizon and the tables that it is measured in."""
-        found = {}
-        for name, node in self.target.items():
-            span = horizon_of(node)
-            if span is not None:
-                found[name] = (span, measured_in(node))
-        return found
-
-
-@dataclass
-class Compiled:
-    """The declaration as queries over loaded tables; the cohort's frames are kept in the engine."""
-
-    tables: Tables
-    cutoffs: tuple[datetime, ...]
-    sets: list[CompiledSet]
-    targets: dict[str, CompiledTarget]
-    labels: dict[ColumnSource, str]
-    cohort_sql: list[tuple[str, exp.Expression]]
-    cohort_key: dict[str, Any]
-
-    @property
-    def features(self) -> list[Feature]:
-        return [feature for compiled in self.sets for feature in compiled.features]
-
-    def assumptions(self) -> list[str]:
-        """What is taken on trust: rows of undated tables, whatever reads them."""
-        loaded = self.tables.loaded.items()
-        return [
-            f"table `{name}` has no clock: its rows are taken as known at every cutoff"
-            for name, table in loaded
-            if not table.spec.clock
-        ] + [
-            f"table `{name}` has no key: a row is known by its position, as long as the file stays the same"
-            for name, table in loaded
-            if table.spec.key == BY_ROW
-        ]
 
 
 @dataclass
@@ -132,6 +79,25 @@ class Matrix:
     def __len__(self) -> int:
         return len(self.entity)
 
+    def notes(self) -> list[str]:
+        """What is to be known of events and edges: where there are none, and where some were left out."""
+        found = [
+            f"sequence `{each.name}`: no row has an event" for each in self.sequences if not len(each.numeric)
+        ]
+        for nodes in self.graphs:
+            found += [
+                f"graph `{nodes.name}`: relation `{kind}` has no edge at any cutoff"
+                for kind, relation in nodes.relations.items()
+                if not len(relation.indices)
+            ]
+            found += [
+                f"graph `{nodes.name}`: {count:,} edges of `{kind}` are left out, for one end is no entity known at "
+                "the cutoff"
+                for kind, count in nodes.dropped.items()
+                if count
+            ]
+        return found
+
 
 def compile_all(
     declaration: Declaration,
@@ -147,22 +113,8 @@ def compile_all(
     """
     if cutoffs is None:
         cutoffs = cohorts.moments(declaration.cohort, tables, declaration.horizons()).cutoffs
-    statements = cohorts.statements(declaration.cohort, cutoffs, tables)
-    read = cohorts.tables_of_cohort(declaration.cohort, declaration.dataset)
-    key = {
-        "cohort": declaration.cohort.model_dump(exclude={"description"}), "cutoffs": [c.isoformat() for c in cutoffs],
-        "tables": tables.fingerprints(read, _columns(tree for _, tree in statements)), "code": code_digest(*CODE),
-    }  # fmt: skip
-
-    def build(folder: Path) -> None:
-        for name, tree in statements:
-            engine.keep(name, tree)
-        engine.write(exp.select("*").from_(sql.table(COHORT)).order_by(col(ROW)), folder / "rows.parquet")
-        for name, _ in statements:
-            engine.drop(name)
-
-    folder = cache.entry("cohorts", key, build)
-    engine.view(COHORT, folder / "rows.parquet")
+    cutoffs = tuple(cutoffs)
+    rows = kept(COHORT, declaration.cohort, cutoffs, tables, engine, cache)
     frame = cohorts.looking_back(declaration.cohort)
     targets = {}
     if labelled:
@@ -171,31 +123,85 @@ def compile_all(
             for name, node in declaration.target.items()
         }
     labels = leaks.label_columns(list(targets.values()), tables)
-    sets = [
-        compile_set(name, node, tables, frame, frozenset(labels))
-        for name, node in declaration.features.items()
-    ]
+    parts = leaks.split_columns(declaration.split, tables)
+    hidden = frozenset({*labels, *parts})
+    tabular: dict[str, Tabular | HashedText] = {}
+    events: list[CompiledSequence] = []
+    drawn: dict[str, RelationGraph] = {}
+    for name, node in declaration.features.items():
+        if isinstance(node, EventSequence):
+            events.append(compile_sequence(name, node, tables, frame))
+        elif isinstance(node, RelationGraph):
+            drawn[name] = node
+        else:
+            tabular[name] = node
+    sets = {name: _compile_set(name, node, tables, frame, hidden) for name, node in tabular.items()}
+    nodes, described = rows, sets
+    if drawn and (everybody := cohorts.everybody(declaration.cohort)):
+        nodes = kept(NODES, everybody, cutoffs, tables, engine, cache)
+        frame = cohorts.looking_back(everybody, NODES)
+        used = {name for node in drawn.values() for name in node.nodes}
+        described = {
+            name: _compile_set(name, node, tables, frame, hidden)
+            for name, node in tabular.items()
+            if name in used
+        }
+    relations = [compile_graph(name, node, tables, frame, described) for name, node in drawn.items()]
     selections = {f"target.{name}.among": target.chosen_by for name, target in targets.items()}
     selections["cohort"] = cohorts.chosen_by(declaration.cohort, tables)
-    leaks.refuse(sets, labels, selections)
+    selections["split"] = parts
+    leaks.refuse([*sets.values(), *events, *relations], labels, selections, parts)
+    labels |= dict.fromkeys(parts, "split")
+    compiled = Compiled(tables, cutoffs, list(sets.values()), events, relations, targets, labels, rows, nodes)
     if not cutoffs:
-        _needs_no_cutoffs(sets, targets, declaration, tables)
-    return Compiled(tables, tuple(cutoffs), sets, targets, labels, statements, key)
+        _needs_no_cutoffs(compiled, declaration)
+    return compiled
 
 
-def _needs_no_cutoffs(
-    sets: Sequence[CompiledSet],
-    targets: Mapping[str, CompiledTarget],
-    declaration: Declaration,
+def _compile_set(
+    name: str, node: Tabular | HashedText, tables: Tables, frame: Frame, hidden: frozenset[ColumnSource]
+) -> CompiledSet:
+    if isinstance(node, HashedText):
+        return texts.compile_text(name, node, tables, frame)
+    return compile_set(name, node, tables, frame, hidden)
+
+
+def kept(
+    name: str,
+    cohort: Cohort,
+    cutoffs: tuple[datetime, ...],
     tables: Tables,
-) -> None:
+    engine: Engine,
+    cache: Cache,
+) -> Kept:
+    """The moments of a cohort, found or made, as a view of the engine's under a name."""
+    statements = cohorts.statements(cohort, cutoffs, tables, name)
+    read = cohorts.tables_of_cohort(cohort, tables.dataset)
+    key = {
+        "cohort": cohort.model_dump(exclude={"description"}), "cutoffs": [c.isoformat() for c in cutoffs],
+        "tables": tables.fingerprints(read, mentioned(tree for _, tree in statements)), "code": code_digest(*CODE),
+    }  # fmt: skip
+
+    def build(folder: Path) -> None:
+        for step, tree in statements:
+            engine.keep(step, tree)
+        engine.write(exp.select("*").from_(sql.table(name)).order_by(col(ROW)), folder / "rows.parquet")
+        for step, _ in statements:
+            engine.drop(step)
+
+    engine.view(name, cache.entry("cohorts", key, build) / "rows.parquet")
+    return Kept(name, key, tuple(statements))
+
+
+def _needs_no_cutoffs(compiled: Compiled, declaration: Declaration) -> None:
     """Without cutoffs nothing may look at a table with a clock, for no row of it would be known."""
+    tables = compiled.tables
     looks: dict[str, frozenset[str] | set[str]] = {
-        f"feature set `{compiled.name}`": compiled.query.tables for compiled in sets
+        f"feature set `{part.name}`": part.query.tables for part in compiled.parts
     }
     looks |= {
         f"target `{name}`": {table for table, _ in target.read | target.chosen_by} - {tables.dataset.entity}
-        for name, target in targets.items()
+        for name, target in compiled.targets.items()
     }
     looks["the cohort"] = {condition.table for condition in declaration.cohort.having}
     for what, names in looks.items():
@@ -209,7 +215,7 @@ def _needs_no_cutoffs(
 
 
 def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress | None = None) -> Matrix:
-    """Run the queries (or find their results) and put the columns together."""
+    """Run the queries (or find their results) and put columns, events and edges together."""
     started = time.perf_counter()
     rows = engine.arrow(exp.select(col(ENTITY), col(CUTOFF)).from_(sql.table(COHORT)).order_by(col(ROW)))
     entity = rows[ENTITY].to_numpy(zero_copy_only=False)
@@ -220,119 +226,65 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
             fix="look at `where`, `having` and the cutoffs (verb `plan`)",
         )
     matrix = Matrix(entity, rows[CUTOFF].to_numpy(zero_copy_only=False), compiled.features, {})
-    parts = len(compiled.sets) + len(compiled.targets)
-    for number, part in enumerate(compiled.sets):
+    results = Results(compiled.rows.key, compiled.tables, engine, cache)
+    parts = len(compiled.parts) + len(compiled.targets)
+    done = itertools.count()
+
+    @contextmanager
+    def told(what: str, name: str) -> Iterator[None]:
         if progress:
-            progress(f"features {part.name}", number / parts)
+            progress(what, next(done) / parts)
         begun = time.perf_counter()
-        path = _result("features", part.query, part.name, compiled, engine, cache)
-        _scatter(pq.read_table(path), part.features, matrix)
-        matrix.seconds[part.name] = time.perf_counter() - begun
-    for number, (name, target) in enumerate(compiled.targets.items()):
-        if progress:
-            progress(f"target {name}", (len(compiled.sets) + number) / parts)
-        begun = time.perf_counter()
-        path = _result("targets", target.query, name, compiled, engine, cache)
-        matrix.values[name] = raw_values(pq.read_table(path), "value", target.fill, len(entity))
-        matrix.eligible[name] = eligible(target.eligible, engine, len(entity))
-        if target.worth:
-            path = _result("targets", target.worth, name, compiled, engine, cache)
-            matrix.worth[name] = raw_values(
-                pq.read_table(path), "value", target.worth.fills["value"], len(entity)
-            )
-        matrix.seconds[f"target {name}"] = time.perf_counter() - begun
+        yield
+        matrix.seconds[name] = time.perf_counter() - begun
+
+    for part in compiled.sets:
+        with told(f"features {part.name}", part.name):
+            matrix.columns |= _columns(results.of("features", part.query, part.name), part, len(matrix))
+    for sequence in compiled.sequences:
+        with told(f"events {sequence.name}", sequence.name):
+            path = results.of("features", sequence.query, sequence.name)
+            matrix.sequences += (sequences.assemble(path, sequence, len(matrix)),)
+    for graph in compiled.graphs:
+        with told(f"graph {graph.name}", graph.name):
+            matrix.graphs += (_drawn(graph, compiled, matrix, results),)
+    for name, target in compiled.targets.items():
+        with told(f"target {name}", f"target {name}"):
+            path = results.of("targets", target.query, name)
+            matrix.values[name] = raw_values(pq.read_table(path), "value", target.fill, len(entity))
+            matrix.eligible[name] = eligible(target.eligible, engine, len(entity))
+            if target.worth:
+                path = results.of("targets", target.worth, name)
+                fill = target.worth.fills["value"]
+                matrix.worth[name] = raw_values(pq.read_table(path), "value", fill, len(entity))
     matrix.seconds["total"] = time.perf_counter() - started
     return matrix
 
 
-def _result(
-    kind: str,
-    query: Query,
-    label: str,
-    compiled: Compiled,
-    engine: Engine,
-    cache: Cache,
-) -> Path:
-    """The query's rows as Parquet, found or made. Its text stands for the declaration."""
-    material = {
-        "query": stable_text(query),
-        "cohort": compiled.cohort_key,
-        "tables": compiled.tables.fingerprints(set(query.tables), columns_of(query)),
-    }
-
-    def make(folder: Path) -> None:
-        try:
-            for name, step in query.steps:
-                engine.keep(name, step)
-            engine.write(query.tree, folder / "values.parquet")
-        except DataError as error:  # an expression that some value does not fit: say which declaration it is
-            error.where = error.where or f"{'target' if kind == 'targets' else kind}.{label}"
-            raise
-        finally:
-            for name, _ in query.steps:
-                engine.drop(name)
-
-    return cache.entry(kind, material, make, label) / "values.parquet"
+def _columns(path: Path, part: CompiledSet, rows: int) -> dict[str, Any]:
+    if isinstance(part, CompiledText):
+        return texts.assemble(pq.ParquetFile(path).iter_batches(), part, rows)
+    return columns(path, part.features, rows)
 
 
-def columns_of(query: Query) -> set[str]:
-    """Names of all columns that a query mentions, in whatever table, in small letters."""
-    return _columns([*(tree for _, tree in query.steps), query.tree])
-
-
-def _columns(trees: Iterable[exp.Expression]) -> set[str]:
-    return {column.name.lower() for tree in trees for column in tree.find_all(exp.Column)}
-
-
-def stable_text(query: Query) -> str:
-    """The query as text with the numbers of its kept tables counted from one."""
-    text = "\n".join([*(f"{name}: {sql.render(tree)}" for name, tree in query.steps), sql.render(query.tree)])
-    for number, (name, _) in enumerate(query.steps):
-        text = text.replace(f'"{name}"', f'"step {number}"').replace(f"{name}:", f"step {number}:")
-    return text
-
-
-def _scatter(table: pa.Table, features: Sequence[Feature], matrix: Matrix) -> None:
-    """Columns of a result, whose rows come in any order, into full columns."""
-    at = table[ROW].to_numpy()
-    for feature in features:
-        column = table[feature.column]
-        if feature.kind == "categorical":
-            coded = pc.dictionary_encode(column.cast(pa.string())).combine_chunks()
-            codes = np.full(len(matrix), -1, np.int32)
-            codes[at] = coded.indices.fill_null(-1).to_numpy()
-            matrix.columns[feature.name] = pd.Categorical.from_codes(
-                codes, categories=coded.dictionary.to_pandas()
-            )
-            continue
-        full = np.full(len(matrix), np.nan if feature.fill is None else feature.fill, np.float32)
-        full[at] = column.cast(pa.float64()).to_numpy().astype(np.float32)
-        matrix.columns[feature.name] = full
-
-
-def raw_values(table: pa.Table, name: str, fill: float | None, rows: int) -> np.ndarray:
-    """A column of a result, whose rows come in any order: float64 or texts [rows]."""
-    at, column = table[ROW].to_numpy(), table[name]
-    if (
-        pa.types.is_string(column.type)
-        or pa.types.is_large_string(column.type)
-        or pa.types.is_null(column.type)
-    ):
-        texts = np.full(rows, None, object)
-        texts[at] = column.to_numpy(zero_copy_only=False)
-        return texts
-    values = np.full(rows, np.nan if fill is None else fill)
-    values[at] = column.cast(pa.float64()).to_numpy()
-    return values
-
-
-def eligible(query: exp.Select | None, engine: Engine, rows: int) -> np.ndarray:
-    """Which rows a target applies to [rows], from the query for them (`targets.applies_to`)."""
-    if query is None:
-        return np.ones(rows, bool)
-    mask = np.zeros(rows, bool)
-    mask[engine.arrow(query)[ROW].to_numpy()] = True
-    return mask
+def _drawn(graph: CompiledGraph, compiled: Compiled, matrix: Matrix, results: Results) -> Nodes:
+    """A graph with its nodes' columns: the very columns of the matrix where rows and nodes are the same."""
+    names = [feature.name for part in graph.sets for feature in part.features]
+    row_node, described = np.arange(len(matrix)), matrix.columns
+    nodes = len(matrix)
+    if compiled.nodes is not compiled.rows:
+        results = replace(results, frame=compiled.nodes.key)
+        nodes = results.engine.one(exp.select(exp.Count(this=exp.Star())).from_(sql.table(NODES)))[0]
+        found = results.engine.arrow(graphs.nodes_of_rows(COHORT, NODES))
+        row_node[found[ROW].to_numpy()] = found[graphs.NODE].to_numpy()
+        described = {name: column for other in matrix.graphs for name, column in other.columns.items()}
+        for part in graph.sets:
+            if part.features[0].name not in described:
+                path = results.of("features", part.query, part.name)
+                described |= _columns(path, part, nodes)
+    edges = results.of("features", graph.query, graph.name)
+    relations, dropped = graphs.assemble(edges, graph, nodes)
+    return Nodes(graph.name, {name: described[name] for name in names}, row_node, relations, dropped)
 
 
 def load_tables(
@@ -347,13 +299,3 @@ def load_tables(
     """The tables that the declaration reads."""
     names = declaration.tables() if only is None else list(only)
     return data_tables.load(declaration.dataset, source, names, engine, cache, optional, progress)
-
-
-def fingerprint(compiled: Compiled) -> str:
-    """One digest of everything that the features are made from. Targets are none of it: labels speak for themselves."""
-    queries = [part.query for part in compiled.sets]
-    tables = set().union(*(query.tables for query in queries))
-    return digest({
-        "cohort": compiled.cohort_key, "queries": [stable_text(query) for query in queries],
-        "tables": compiled.tables.fingerprints(tables, set().union(*map(columns_of, queries))),
-    })  # fmt: skip

@@ -153,28 +153,9 @@ def neighbours(
     neighbour of itself. A neighbour that is not among the entities has measures too, for example a
     count of 0. An edge without a weight counts as 1.
     """
-    relations = tables.dataset.relations
-    if relation_name not in relations:
-        raise ConfigError(
-            f"no relation is called `{relation_name}`",
-            where=f"{where}.relation",
-            fix=did_you_mean(relation_name, relations),
-        )
-    relation = relations[relation_name]
-    table = need_table(tables, relation.table, f"dataset.relations.{relation_name}")
-    if any(f.weight for f in features) and not relation.weight:
-        raise ConfigError(
-            f"relation `{relation_name}` declares no `weight`",
-            where=where,
-            fix=f"dataset.relations.{relation_name}.weight: <column>",
-        )
-    if any(f.types for f in features) and not relation.type:
-        raise ConfigError(
-            f"relation `{relation_name}` declares no `type`",
-            where=where,
-            fix=f"dataset.relations.{relation_name}.type: <column>",
-        )
-
+    relation, table = relation_of(
+        relation_name, tables, where, any(f.types for f in features), any(f.weight for f in features)
+    )
     number = next(_counter)
     edges, others = f"edges {number}", f"nodes {number}"
     moments = [CUTOFF, END] if frame.at == END else [CUTOFF]
@@ -213,20 +194,54 @@ def neighbours(
     return Query(tree, tuple(steps), fills, sources, used)
 
 
+def relation_of(
+    name: str, tables: Tables, where: str, typed: bool, weighted: bool
+) -> tuple[Relation, Loaded]:
+    """A declared relation and its table. typed, weighted: is its type, its weight asked for?"""
+    relations = tables.dataset.relations
+    if name not in relations:
+        raise ConfigError(
+            f"no relation is called `{name}`", where=f"{where}.relation", fix=did_you_mean(name, relations)
+        )
+    relation = relations[name]
+    for what, asked in (("weight", weighted), ("type", typed)):
+        if asked and not getattr(relation, what):
+            raise ConfigError(
+                f"relation `{name}` declares no `{what}`",
+                where=where,
+                fix=f"dataset.relations.{name}.{what}: <column>",
+            )
+    return relation, need_table(tables, relation.table, f"dataset.relations.{name}")
+
+
+def edge_rows(relation: Relation, table: Loaded) -> exp.Select:
+    """The relation's rows with `@first`, `@second`, `@type`, `@weight` and clocks; no entity is related to itself.
+
+    A row that lacks an end is among them.
+    """
+    first, second = (col(end) for end in relation.ends)
+    differ = exp.Coalesce(this=exp.NEQ(this=first, expression=second), expressions=[exp.true()])
+    rows = exp.select(
+        sql.named(first.copy(), "@first"), sql.named(second.copy(), "@second"), col(KNOWN), col(TIME), *_said(relation)
+    )  # fmt: skip
+    return rows.from_(sql.table(table.name)).where(differ)
+
+
+def _said(relation: Relation) -> list[exp.Expression]:
+    """The kind of each edge and its weight, 1 where there is none."""
+    weight = exp.cast(col(relation.weight), "DOUBLE") if relation.weight else exp.null()
+    kind = col(relation.type) if relation.type else exp.null()
+    one = exp.Coalesce(this=weight, expressions=[sql.literal(1.0)])
+    return [sql.named(kind, "@type"), sql.named(one, "@weight")]
+
+
 def _edges(relation: Relation, table: Loaded, frame: Frame, moments: Sequence[str]) -> exp.Select:
     """Rows of the frame with the neighbours known at the cutoff: `@row`, `@other`, moments, `@type`, `@weight`."""
 
     def half(one: str, other: str) -> exp.Select:
-        weight = exp.cast(col(relation.weight), "DOUBLE") if relation.weight else exp.null()
-        return (
-            exp.select(
-                sql.named(col(one), OWNER), sql.named(col(other), "@other"), col(KNOWN), col(TIME),
-                sql.named(col(relation.type) if relation.type else exp.null(), "@type"),
-                sql.named(exp.Coalesce(this=weight, expressions=[sql.literal(1.0)]), "@weight"),
-            )
-            .from_(sql.table(table.name))
-            .where(exp.NEQ(this=col(one), expression=col(other)))
-        )  # fmt: skip
+        owner, neighbour = sql.named(col(one), OWNER), sql.named(col(other), "@other")
+        rows = exp.select(owner, neighbour, col(KNOWN), col(TIME), *_said(relation))
+        return rows.from_(sql.table(table.name)).where(exp.NEQ(this=col(one), expression=col(other)))
 
     first, second = relation.ends
     ways: exp.Query = half(first, second)

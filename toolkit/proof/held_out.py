@@ -21,13 +21,15 @@ from toolkit.config.schema import Config
 from toolkit.data.cache import Cache, digest
 from toolkit.errors import DataError
 from toolkit.models.encode import Encoder
+from toolkit.models.ensemble import Ensemble
 from toolkit.models.interface import Batch, Fitted
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepared import Prepared
 from toolkit.proof.proof import ROWS, Progress, Proof
 from toolkit.proof.scramble import scramble_rows, some_rows
 from toolkit.registry import models
-from toolkit.training import experiment
+from toolkit.training import ensembles, experiment
+from toolkit.training.fitting import Material
 from toolkit.training.split import TEST, TRAIN, VALIDATION, Assignment
 from toolkit.tuning.settings import Optuna
 
@@ -38,6 +40,7 @@ QUICK = {
     "max_iterations": 40,
     "trees": 20,
     "early_stopping_rounds": 5,
+    "folds": 2,
 }
 LEARNING_RATE = 0.3
 TRIALS = 3
@@ -116,10 +119,20 @@ def fitted_on_training(
     encoder = experiment.fit_encoder(matrix, rows)
     train = experiment.batch(encoder, matrix, rows, y)
     none = experiment.batch(encoder, matrix, rows[:0], y)
-    fitted = {
-        name: models.get(model.kind).build(model).fit(tasks, encoder.columns, train, none, seed=config.seed, threads=1)
-        for name, model in experiment.with_baselines(config.model).items()
-    }  # fmt: skip
+    material = Material(tasks, encoder.columns, train, none, "check")
+
+    def fit(name: str, model: Any, some: Material) -> tuple[Fitted, float]:
+        built = models.get(model.kind).build(model)
+        return built.fit(some.tasks, some.columns, some.train, some.valid, seed=config.seed, threads=1), 0.0
+
+    ground = ensembles.Ground.of(config, compiled, matrix, rows, material, fit)
+    fitted: dict[str, Fitted] = {}
+    for name, model in ensembles.singles_first(experiment.with_baselines(config.model)):
+        if isinstance(model, Ensemble):  # a blend without validation rows has equal weights
+            said = {other: one.predict(none.X, none.modalities) for other, one in fitted.items()}
+            fitted[name], _ = ensembles.put_together(model, config.model, fitted, said, ground)
+        else:
+            fitted[name], _ = fit(name, model, material)
     return _digests(states, encoder, fitted, train)
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from toolkit.data.cache import digest, file_digest
 from toolkit.data.engine import Engine
 from toolkit.data.tables import KNOWN, Tables
+from toolkit.modalities import Sequences
 from toolkit.prepare.frame import as_clock, clock_types
 from toolkit.prepare.matrix import Matrix
 
@@ -64,9 +65,10 @@ def _dealt(column: pa.ChunkedArray, rows: np.ndarray, rng: np.random.Generator) 
 
 
 def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) -> Matrix:
-    """The matrix with features, outcomes and eligibility of some rows (a mask) dealt anew among them.
+    """The matrix with features, events, outcomes and eligibility of some rows (a mask) dealt anew among them.
 
-    Numbers are also stretched, and half of the rows get a level that no other row has.
+    Numbers are also stretched, and half of the rows get a level that no other row has. In a graph the rows
+    change places; what describes a node was known at its cutoff, whoever may be a row, and stays.
     """
     at = np.flatnonzero(rows)
     columns: dict[str, Any] = {}
@@ -93,7 +95,33 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
     for name, mask in matrix.eligible.items():
         eligible[name] = mask.copy()
         eligible[name][at] = rng.permutation(mask[at])
-    return replace(matrix, columns=columns, values=values, eligible=eligible)
+    dealt_nodes = []
+    for nodes in matrix.graphs:
+        row_node = nodes.row_node.copy()
+        row_node[at] = rng.permutation(row_node[at])
+        dealt_nodes.append(replace(nodes, row_node=row_node))
+    return replace(
+        matrix, columns=columns, values=values, eligible=eligible, graphs=tuple(dealt_nodes),
+        sequences=tuple(_dealt_events(each, at, rng) for each in matrix.sequences),
+    )  # fmt: skip
+
+
+def _dealt_events(each: Sequences, at: np.ndarray, rng: np.random.Generator) -> Sequences:
+    """The sequences with those of some rows dealt among them, their numbers stretched, their texts dealt anew."""
+    rows = np.arange(len(each))
+    rows[at] = rng.permutation(at)
+    dealt = each.some(rows)
+    ours = np.zeros(len(each), bool)
+    ours[at] = True
+    events = np.flatnonzero(np.repeat(ours, dealt.lengths))
+    stretch = rng.uniform(-3, 3, (len(events), len(each.channels))).astype(np.float32)
+    dealt.numeric[events] = dealt.numeric[events] * stretch + np.float32(1)
+    known = []
+    for index, (name, levels) in enumerate(each.categorical):
+        dealt.codes[events, index] = rng.permutation(dealt.codes[events, index])
+        dealt.codes[events[: len(events) // 2], index] = len(levels)
+        known.append((name, (*levels, NEW_LEVEL)))
+    return replace(dealt, categorical=tuple(known))
 
 
 def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:
@@ -105,4 +133,7 @@ def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:
         columns={name: column[rows] for name, column in matrix.columns.items()},
         values={name: values[rows] for name, values in matrix.values.items()},
         eligible={name: mask[rows] for name, mask in matrix.eligible.items()},
+        worth={name: worth[rows] for name, worth in matrix.worth.items()},
+        sequences=tuple(each.some(rows) for each in matrix.sequences),
+        graphs=tuple(nodes.some(rows) for nodes in matrix.graphs),
     )

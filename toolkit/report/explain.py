@@ -18,7 +18,7 @@ from toolkit.evaluation import importance, univariate
 from toolkit.evaluation.effects import effect, number_text, replaced, telling_levels, usual_values
 from toolkit.evaluation.importance import Loss, permutation
 from toolkit.evaluation.metrics import Floats
-from toolkit.modalities import Modalities
+from toolkit.modalities import Graph, Modalities, Sequences
 from toolkit.models.encode import Encoder
 from toolkit.models.explain import Explains
 from toolkit.models.interface import Column, Fitted, Task
@@ -157,14 +157,19 @@ class _Looks:
         scale = sizes.sum(axis=1, keepdims=True)
         order = np.argsort(-(sizes / np.where(scale > 0, scale, 1)).max(axis=0), kind="stable")
         asked = [int(c) for c in order[:MOST_COLUMNS] if sizes[:, c].max() > 0]
+        whole: list[Sequences | Graph] = []
+        if not isinstance(fitted, OneByOneFitted):
+            whole = [*besides.sequences, *besides.graphs]
         losses = permutation(
-            lambda X: self._scores(fitted, heads, X, besides), X, y[rows], [head.task for head in heads],
-            self.matrix.entity[self.outcome.rows[rows]], asked, self.config.seed,
+            lambda X: self._scores(fitted, heads, *_parted(X, len(self.columns), besides)),
+            _with_places(X, len(whole)), y[rows], [head.task for head in heads], self.matrix.entity[self.outcome.rows[rows]],
+            [*asked, *range(len(self.columns), len(self.columns) + len(whole))], self.config.seed,
         )  # fmt: skip
 
         found = {}
         for i, head in enumerate(heads):
             drivers = self._drivers(head.task, asked, losses[i], added[i], sizes[i], X_plain)
+            drivers = _sorted([*drivers, *_besides(whole, losses[i], len(asked))])
             words = self._words(name, head.task, native, len(rows), len(plain), asked, sizes[i])
             found[head.task.name] = Explained(drivers, words, self._examples(fitted, head, asked))
         return found
@@ -217,9 +222,7 @@ class _Looks:
                     moves, shape, levels, clear=not np.isnan(mean) and not low <= 0 <= high,
                 )
             )  # fmt: skip
-        return sorted(
-            drivers, key=lambda d: (-np.nan_to_num(d.importance), -(d.contribution or 0), d.feature)
-        )
+        return drivers
 
     def _text(self, column: Column) -> str:
         feature: Feature | None = self.features.get(column.name)
@@ -282,6 +285,44 @@ class _Looks:
     def matrix_rows(self, test: NDArray[np.intp]) -> NDArray[np.intp]:
         """Positions among test rows → positions in the matrix."""
         return self.outcome.rows[self.outcome.n_valid + test]
+
+
+def _with_places(X: NDArray, whole: int) -> NDArray:
+    """X with a column for each modality that says whose events (or neighbours) a row has: at first its own.
+
+    So a modality is shuffled as a column is, and all that a row has of it stays together.
+    """
+    place = np.arange(len(X), dtype=np.float32)[:, None]
+    return np.hstack([X, np.repeat(place, whole, axis=1)])
+
+
+def _parted(X: NDArray, columns: int, besides: Modalities) -> tuple[NDArray, Modalities]:
+    """The other way round: the columns, and each row's modalities as their places say."""
+    if X.shape[1] == columns:
+        return X, besides
+    places = iter(X[:, columns:].T.astype(np.intp))
+    sequences = tuple(each.some(next(places)) for each in besides.sequences)
+    return X[:, :columns], Modalities(sequences, tuple(each.some(next(places)) for each in besides.graphs))
+
+
+def _besides(whole: Sequence[Sequences | Graph], loss: Loss, first: int) -> list[Driver]:
+    """Events and relations as drivers, each as a whole; one that the model does not look at is none."""
+    found = []
+    for place, each in enumerate(whole, first):
+        mean, low, high = (float(values[place]) for values in (loss.mean, loss.low, loss.high))
+        if mean == low == high == 0:
+            continue
+        text = "all of a row's events, in order" if isinstance(each, Sequences) else "who a row is related to"
+        sure = not np.isnan(mean) and not low <= 0 <= high
+        found.append(
+            Driver(each.name, text, mean, None if np.isnan(low) else (low, high), None, "", clear=sure)
+        )
+    return found
+
+
+def _sorted(drivers: list[Driver]) -> list[Driver]:
+    """The strongest first."""
+    return sorted(drivers, key=lambda d: (-np.nan_to_num(d.importance), -(d.contribution or 0), d.feature))
 
 
 def _features(many: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,8 @@ from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError, DataError
-from toolkit.modalities import NOTHING, Modalities
+from toolkit.modalities import NOTHING, Modalities, Sequences
+from toolkit.models.encode import Encoded
 from toolkit.prepare import matrix as matrices
 from toolkit.prepare.cohort import looking_back
 from toolkit.prepare.cutoffs import data_end, day_of
@@ -130,16 +131,30 @@ def score(
         }
     finally:
         engine.close()
-    if tuple(feature.name for feature in compiled.features) != scorer.features:
+    if compiled.names != scorer.features:
         raise BundleError(
             "the features that this input gives are not those of the bundle",
             where="features",
             why="the bundle was written by another version of the toolkit",
             fix="score with the version that wrote it (manifest.json), or run the recipe again",
         )
-    encoded = scorer.encoder.transform(matrix.columns)
+    encoded = Encoded(np.empty((len(matrix), 0), np.float32), {})
+    if matrix.columns:
+        encoded = scorer.encoder.transform(matrix.columns)
     besides = scorer.encoder.modalities(matrix.sequences, matrix.graphs)
-    return predict(scorer, matrix, tables, encoded.X, encoded.unseen, eligible, cutoffs, besides)
+    unseen = encoded.unseen | unseen_events(matrix.sequences, besides.sequences)
+    return predict(scorer, matrix, tables, encoded.X, unseen, eligible, cutoffs, besides)
+
+
+def unseen_events(raw: Sequence[Sequences], encoded: Sequence[Sequences]) -> dict[str, int]:
+    """How many rows have an event with a text that no training row's event has, per channel."""
+    found = {}
+    for before, after in zip(raw, encoded, strict=True):
+        owner = np.repeat(np.arange(len(before)), before.lengths)
+        for index, (name, _) in enumerate(before.categorical):
+            lost = (before.codes[:, index] >= 0) & (after.codes[:, index] < 0)
+            found[f"{before.name}.{name}"] = len(np.unique(owner[lost]))
+    return found
 
 
 def predict(

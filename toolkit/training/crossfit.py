@@ -18,10 +18,10 @@ FOLDS = 5
 Fit = Callable[[NDArray, NDArray], Callable[[NDArray], NDArray]]
 
 
-def deal(entity: NDArray, seed: int) -> NDArray[np.intp]:
-    """A fold for each row [rows]: all rows of an entity in one, the entities evenly among five."""
+def deal(entity: NDArray, seed: int, folds: int = FOLDS) -> NDArray[np.intp]:
+    """A fold for each row [rows]: all rows of an entity in one, the entities evenly among them."""
     codes, names = pd.factorize(entity)
-    return np.random.default_rng(seed).permutation(len(names))[codes] % FOLDS
+    return np.random.default_rng(seed).permutation(len(names))[codes] % folds
 
 
 def obstacle(fold: NDArray[np.intp], y: NDArray, classes: bool) -> str | None:

@@ -15,10 +15,12 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.evaluation.door import TestDoor
 from toolkit.modalities import Modalities
 from toolkit.models.encode import Encoder
+from toolkit.models.ensemble import Ensemble
 from toolkit.models.interface import Batch, Column, Task
 from toolkit.prepare import audit as audits
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepare.targets import LabelState, labels
+from toolkit.training import ensembles
 from toolkit.training.crossfit import deal
 from toolkit.training.fitting import (
     BASELINES,
@@ -116,9 +118,18 @@ def run_split(
         progress,
     )
     outcome.models = with_baselines(declared)
-    for number, (name, model) in enumerate(outcome.models.items()):
+    ground = ensembles.Ground.of(
+        config, compiled, matrix, train_rows, material,
+        lambda name, model, some: fit(name, model, some, config, cache, progress),
+    )  # fmt: skip
+    for number, (name, model) in enumerate(ensembles.singles_first(outcome.models)):
         progress(f"fitting {name}", number / len(outcome.models))
-        outcome.fitted[name], seconds = fit(name, model, material, config, cache, progress)
+        if isinstance(model, Ensemble):
+            fitted, seconds = ensembles.put_together(model, declared, outcome.fitted, held.said, ground)
+            held.said[name] = ensembles.fair(fitted, held.said, valid.y, held.fold)
+            outcome.fitted[name] = fitted
+        else:
+            outcome.fitted[name], seconds = fit(name, model, material, config, cache, progress)
         progress(f"judging on validation rows: {name}", number / len(outcome.models))
         judge_validation(config, outcome, name, seconds, held)
     choose_models(config, outcome)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from toolkit.training.threshold import Threshold, choose, decide, decide_among
 
 Progress = Callable[[str, float], None]
 MOST_GROUPS = 200
+CROSS_FITTED, NOTHING = f"cross-fitted on {FOLDS} folds of entities", "nothing is fitted on it"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Held:
     """The rows that models are judged on: validation rows, then test rows.
 
     X: float32 [rows, columns]; modalities: what they have besides; lists: the list that each row belongs to [rows]; eligible: target → the
-    rows that it applies to [rows]; fold: of the cross-fitting, [validation rows].
+    rows that it applies to [rows]; fold: of the cross-fitting, [validation rows]; said: model → its scores of
+    the rows, for each task, once it has been asked: ensembles are made of them.
     """
 
     X: np.ndarray
@@ -41,6 +43,7 @@ class Held:
     lists: np.ndarray
     eligible: Mapping[str, np.ndarray]
     fold: np.ndarray
+    said: dict[str, Sequence[np.ndarray]] = field(default_factory=dict)
 
 
 def sizes(config: Config) -> list[int | float]:
@@ -72,12 +75,15 @@ def judge_validation(config: Config, outcome: Outcome, name: str, seconds: float
     validation figures are of rows that they have not seen.
     """
     fitted, n = outcome.fitted[name], outcome.n_valid
-    predicted = fitted.predict(held.X, held.modalities)
-    for index, (task, raw) in enumerate(zip(outcome.tasks, predicted, strict=True)):
+    if name not in held.said:
+        held.said[name] = fitted.predict(held.X, held.modalities)
+    for index, (task, raw) in enumerate(zip(outcome.tasks, held.said[name], strict=True)):
         raw = units(config, task.name)(raw)
         y = outcome.y[:n, index]
         has = ~np.isnan(y)
         calibrator, threshold, scores, basis = _calibrate_and_cut(config, task, raw, y, held)
+        if getattr(fitted, "weighed", False) and basis != CROSS_FITTED:
+            basis = CROSS_FITTED if basis == NOTHING else f"{basis}; weights {CROSS_FITTED}"
         candidate = Candidate(
             name, task.name, seconds, list(fitted.notes[index]), calibrator, threshold,
             _figures(config, task, y, scores, slice(0, n), has), basis,
@@ -103,9 +109,9 @@ def _calibrate_and_cut(
     calibrator = fit_calibrator(config.calibration, task.type, y, score, is_probability)
     probability = calibrator.apply(raw)
     if task.type == "regression":
-        return calibrator, None, Scores(raw, probability, np.zeros(len(raw), bool)), "nothing is fitted on it"
+        return calibrator, None, Scores(raw, probability, np.zeros(len(raw), bool)), NOTHING
     reason = obstacle(fold, y, classes=task.type == "binary")
-    basis = f"in-sample: {reason}" if reason else f"cross-fitted on {FOLDS} folds of entities"
+    basis = f"in-sample: {reason}" if reason else CROSS_FITTED
     if calibrator.method != "identity" and not reason:
         same = config.calibration  # but not `auto` anew, whose choice depends on the number of rows
         if calibrator.method != "temperature":

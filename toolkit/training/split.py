@@ -13,13 +13,14 @@ import pandas as pd
 from toolkit.config.schema import (
     ByCutoffs,
     ByFraction,
+    ColumnSplit,
     RandomSplit,
     RollingSplit,
     Split,
     TemporalSplit,
 )
 from toolkit.config.time import Span, span, to_local
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, did_you_mean
 
 TRAIN, VALIDATION, TEST, UNUSED = 0, 1, 2, -1
 NAMES = {TRAIN: "train", VALIDATION: "validation", TEST: "test", UNUSED: "unused"}
@@ -30,7 +31,7 @@ RARE = 20  # entities; a class of fewer cannot be shared out evenly
 
 @dataclass(frozen=True)
 class Assignment:
-    """part: int8 [rows], one of TRAIN, VALIDATION, TEST, UNUSED (rows inside a gap)."""
+    """part: int8 [rows], one of TRAIN, VALIDATION, TEST, UNUSED (rows inside a gap, or of no part)."""
 
     name: str
     part: np.ndarray
@@ -50,12 +51,14 @@ def assign(
     seed: int,
     strata: np.ndarray | None = None,
     zone: str = "UTC",
+    said: np.ndarray | None = None,
 ) -> list[Assignment]:
     """One assignment, or one for each fold of a backtest (the last fold is the newest).
 
     entity: texts [rows]; cutoff: datetime64 in UTC [rows]; horizons: those of all
     targets; strata: labels
-    [rows] to keep in proportion; zone: the cohort's time zone, on whose calendar spans are measured.
+    [rows] to keep in proportion; zone: the cohort's time zone, on whose calendar spans are measured;
+    said: texts [rows], or None, of the column that a split by column goes by.
     An entity's lot depends on its key and the seed only, not on who else is there, unless strata are
     kept in proportion.
     """
@@ -71,6 +74,9 @@ def assign(
             )
             for back in reversed(range(folds))
         ]  # fmt: skip
+    if isinstance(split, ColumnSplit):
+        assert said is not None
+        return [_by_column(split, said)]
     lot = _lots(entity, seed)
     if isinstance(split, RandomSplit) and strata is not None:
         lot = _within(lot, entity, strata)
@@ -78,6 +84,23 @@ def assign(
     part[lot < split.test + split.validation] = VALIDATION
     part[lot < split.test] = TEST
     return [_checked(Assignment("test", part))]
+
+
+def _by_column(split: ColumnSplit, said: np.ndarray) -> Assignment:
+    part = np.full(len(said), UNUSED, np.int8)
+    for number in (TRAIN, VALIDATION, TEST):
+        name = NAMES[number]
+        value = getattr(split, name)
+        part[said == value] = number
+        if not (part == number).any():
+            counts = pd.Series(said).value_counts()
+            raise DataError(
+                f"no row has `{split.column}` = `{value}`, so there are no rows for {name}",
+                where=f"split.{name}",
+                why="found: " + ", ".join(f"`{text}` ({n:,} rows)" for text, n in counts.head(8).items()),
+                fix=f"say which value means {name}: {did_you_mean(value, map(str, counts.index[:100]))}",
+            )
+    return Assignment("test", part)
 
 
 def _moments(cutoff: np.ndarray, needed: int) -> list[np.datetime64]:
