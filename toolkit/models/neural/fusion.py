@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class FusionSizes:
-    """token: channels of a modality's token; heads: of the cross-modal attention."""
+    """channels: of the token that each modality is brought to; heads: of the cross-modal attention."""
 
     kind: Literal["attention", "concat", "gated"] = "attention"
     width: int = 512
-    token: int = 256
+    channels: int = 256
     heads: int = 8
     dropout: float = 0.1
 
@@ -60,15 +60,15 @@ class Fusion(nn.Module):
     def __init__(self, inputs: Sequence[int], sizes: FusionSizes) -> None:
         super().__init__()
         self.width, modalities = sizes.width, len(inputs)
-        self.project = nn.ModuleList(nn.Linear(width, sizes.token) for width in inputs)
+        self.project = nn.ModuleList(nn.Linear(width, sizes.channels) for width in inputs)
         # Told apart by a learned vector: attention itself does not know which modality a token is of.
-        self.modality = nn.Parameter(0.02 * torch.randn(modalities, sizes.token))
-        self.missing = nn.Parameter(0.02 * torch.randn(modalities, sizes.token))
+        self.modality = nn.Parameter(0.02 * torch.randn(modalities, sizes.channels))
+        self.missing = nn.Parameter(0.02 * torch.randn(modalities, sizes.channels))
         self.cross = (
-            CrossModal(sizes.token, sizes.heads, sizes.dropout) if sizes.kind == "attention" else None
+            CrossModal(sizes.channels, sizes.heads, sizes.dropout) if sizes.kind == "attention" else None
         )
-        self.gated = Gated(modalities, sizes.token) if sizes.kind == "gated" else None
-        joined = sizes.token if self.gated else modalities * sizes.token
+        self.gated = Gated(modalities, sizes.channels) if sizes.kind == "gated" else None
+        joined = sizes.channels if self.gated else modalities * sizes.channels
         self.out = nn.Sequential(
             nn.Linear(joined, sizes.width), nn.LayerNorm(sizes.width), nn.ReLU(), nn.Dropout(sizes.dropout)
         )

@@ -43,19 +43,29 @@ class Edges(NamedTuple):
     weight: Tensor
 
 
-def averaging(relation: Relation, weighted: bool = True) -> Edges:
-    """Edges whose weights sum to 1 at each node, so that a sum over them is a (weighted) mean.
+def edges(relation: Relation, weighted: bool = True) -> Edges:
+    """A relation as tensors; not weighted: every edge counts 1."""
+    weight = torch.from_numpy(relation.weight).float() if weighted else torch.ones(len(relation.indices))
+    return Edges(torch.from_numpy(relation.indptr).long(), torch.from_numpy(relation.indices).long(), weight)
+
+
+def averaged(edges: Edges) -> Edges:
+    """The same edges, weights summing to 1 at each node, so that a sum over them is a (weighted) mean.
 
     A node whose weights sum to nothing hears zeros.
     """
-    indptr = torch.from_numpy(relation.indptr).long()
-    indices = torch.from_numpy(relation.indices).long()
-    weight = torch.from_numpy(relation.weight).float() if weighted else torch.ones(len(indices))
-    node = torch.repeat_interleave(torch.arange(len(indptr) - 1), indptr.diff())
+    lengths = edges.indptr.diff()
+    node = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
     # In float64: float32 loses the small edges of a node with very many.
-    total = torch.zeros(len(indptr) - 1, dtype=torch.float64).index_add_(0, node, weight.double())
+    total = torch.zeros(len(lengths), dtype=torch.float64, device=lengths.device)
+    total.index_add_(0, node, edges.weight.double())
     share = torch.where(total > 0, 1 / total, 0.0)[node]
-    return Edges(indptr, indices, (weight * share).float())
+    return edges._replace(weight=(edges.weight * share).float())
+
+
+def averaging(relation: Relation, weighted: bool = True) -> Edges:
+    """`averaged` edges of a relation."""
+    return averaged(edges(relation, weighted))
 
 
 def connected(relations: Sequence[Edges]) -> Tensor:

@@ -177,7 +177,8 @@ class SequenceBranch(nn.Module):
         inputs = sizes.numeric + (self.categories.out if self.categories else 0)
         encoders = {"tcn": TemporalConvolution, "transformer": Transformer}
         self.encoder = encoders.get(sizes.encoder, Recurrent)(inputs, sizes)
-        self.dropout = nn.Dropout(sizes.dropout)
+        # Channels of a row, for all its events alike (Gal, Ghahramani 2016): one draw instead of one per event.
+        self.dropout = nn.Dropout1d(sizes.dropout)
         self.pooling = AttentionPooling(2 * sizes.hidden, sizes.pool, sizes.width)
 
     def forward(self, events: Padded) -> Tensor:
@@ -193,4 +194,4 @@ class SequenceBranch(nn.Module):
             assert codes is not None, "the branch was built with categorical channels"
             x = torch.cat([x, self.categories(codes.masked_fill(~mask[:, :, None], -1))], 2)
         states = self.encoder(x, lengths, mask)
-        return self.pooling(self.dropout(states), mask)
+        return self.pooling(self.dropout(states.transpose(1, 2)).transpose(1, 2), mask)

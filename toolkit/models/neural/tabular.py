@@ -17,7 +17,7 @@ from torch import Tensor, nn
 class TabularSizes:
     """numeric: columns, indicators included; levels: how many levels each categorical column has.
 
-    bins and number (channels per numeric column) matter to piecewise-linear embeddings only.
+    indicators: how many of the numeric columns, the last ones, are 0 or 1 and enter as they are; bins and number (channels per numeric column) matter to piecewise-linear embeddings only.
     """
 
     numeric: int
@@ -30,6 +30,7 @@ class TabularSizes:
     number: int = 8
     residual: bool = False
     dropout: float = 0.2
+    indicators: int = 0
 
 
 class Categories(nn.Module):
@@ -58,15 +59,19 @@ class Categories(nn.Module):
 def quantile_edges(X: Tensor, bins: int) -> Tensor:
     """Bin edges float32 [columns, bins + 1] at equally spaced quantiles of X [rows, columns] (training rows).
 
-    A column with fewer distinct quantiles has fewer bins: its edges are followed by infinities.
+    A value that many rows share counts as a bin's rows, no more, so that it does not use up the bins: where
+    nine rows in ten are 0, the rest still has most of them. A column with fewer distinct values has fewer
+    bins: its edges are followed by infinities.
     """
     edges = torch.full((X.shape[1], bins + 1), torch.inf)
-    steps = torch.linspace(0, 1, bins + 1)
+    steps = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
     for column in range(X.shape[1]):
-        values = X[:, column].float().sort().values  # torch.quantile refuses more than 16 million values
-        if len(values):
-            distinct = values[(steps * (len(values) - 1)).long()].unique()
-            edges[column, : len(distinct)] = distinct
+        distinct, counts = X[:, column].float().unique(return_counts=True)
+        if len(distinct):
+            share = counts.double().clamp(max=max(len(X) / bins, 1)).cumsum(0)
+            place = torch.searchsorted(share, steps * share[-1]).clamp(max=len(distinct) - 1)
+            found = distinct[place].unique()
+            edges[column, : len(found)] = found
     return edges
 
 
@@ -139,10 +144,11 @@ class TabularBranch(nn.Module):
         super().__init__()
         self.width = sizes.width
         piecewise = sizes.numbers == "piecewise_linear"
-        self.numbers = PiecewiseLinear(sizes.numeric, sizes.bins, sizes.number) if piecewise else None
+        self.embedded = sizes.numeric - sizes.indicators if piecewise else 0
+        self.numbers = PiecewiseLinear(self.embedded, sizes.bins, sizes.number) if self.embedded else None
         self.categories = Categories(sizes.levels, sizes.category) if sizes.levels else None
-        inputs = (self.numbers.out if self.numbers else sizes.numeric) + (
-            self.categories.out if self.categories else 0
+        inputs = (sizes.numeric - self.embedded) + sum(
+            part.out for part in (self.numbers, self.categories) if part is not None
         )
         if sizes.residual:
             blocks = [Residual(sizes.width, sizes.hidden, sizes.dropout) for _ in range(2)]
@@ -154,7 +160,9 @@ class TabularBranch(nn.Module):
 
     def forward(self, numeric: Tensor, codes: Tensor | None = None) -> Tensor:
         """Numeric [rows, numeric] and codes [rows, categorical] (-1 missing) → [rows, width]."""
-        parts = [self.numbers(numeric) if self.numbers else numeric]
+        parts = [numeric[:, self.embedded :]]
+        if self.numbers:
+            parts.append(self.numbers(numeric[:, : self.embedded]))
         if self.categories:
             assert codes is not None, "the branch was built with categorical columns"
             parts.append(self.categories(codes))
