@@ -427,7 +427,7 @@ def test_a_modality_that_is_empty_for_everybody_is_left_out_and_noted() -> None:
         "modalities: tabular, graph `friends`",
         "sequence `visits` has no event in any training row: left out",
     ]
-    with pytest.raises(DataError, match="none of|no training row has anything"):
+    with pytest.raises(DataError, match="no training row has anything"):
         fit([WARM], 4, train=emptied(TRAIN), valid=emptied(VALID), use=["sequence"])
 
 

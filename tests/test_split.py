@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from conftest import Work
 from pydantic import TypeAdapter
+from small import clean, experiment, flat
 
-from toolkit.config.schema import Split
+from toolkit import plan
+from toolkit.config.schema import Config, Split
 from toolkit.config.time import span
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, LeakError
 from toolkit.training.split import TEST, TRAIN, UNUSED, VALIDATION, Assignment, assign
 
 KEYS = np.array([f"{n:04d}" for n in range(400)], dtype=object)
@@ -195,3 +200,86 @@ def test_stratified_leaves_every_part_its_share_whatever_the_label(strata: np.nd
     if strata.dtype != object:
         means = [strata[found.rows(part)].mean() for part in (TRAIN, VALIDATION, TEST)]
         assert max(means) - min(means) < 0.1  # unstratified, a mean of 80 has a standard error of 0.11
+
+
+# --- by a column ------------------------------------------------------------------------------------
+
+SAID = np.array(
+    [*["fit"] * 200, *["tune"] * 100, *["judge"] * 60, *["later"] * 30, *[None] * 10], dtype=object
+)
+BY_PART = {"kind": "column", "column": "part", "train": "fit", "validation": "tune", "test": "judge"}
+
+
+def parted(folder: Path, **split: str) -> Config:
+    """A flat table of 400 rows whose column `part` says what each is for."""
+    return flat(folder, clean(400).assign(part=SAID), split=BY_PART | split)
+
+
+def test_a_column_says_who_trains_and_all_other_values_are_unused() -> None:
+    (found,) = split(BY_PART, entity=KEYS, cutoff=np.full(400, np.datetime64("NaT")), said=SAID)
+    assert found.counts() == {"train": 200, "validation": 100, "test": 60, "unused": 40}
+    assert (found.part[[0, 200, 300, 360, 390]] == [TRAIN, VALIDATION, TEST, UNUSED, UNUSED]).all()
+
+
+def test_the_columns_values_reach_their_rows_and_it_is_no_feature(tmp_path: Path) -> None:
+    frame = clean(400).assign(part=SAID, id=np.random.default_rng(5).permutation(400))
+    made = experiment(flat(tmp_path, frame, split=BY_PART))
+    (found,) = made.prepared.assignments
+    wanted = frame.set_index(frame["id"].astype(str))["part"].loc[made.prepared.matrix.entity]
+    for part, value in ((TRAIN, "fit"), (VALIDATION, "tune"), (TEST, "judge")):
+        assert (found.rows(part) == (wanted == value).to_numpy()).all()
+    assert [feature.column for feature in made.prepared.compiled.features] == [
+        name for name in clean(10) if name != "y"
+    ]
+    lines = plan.cohort(made.config, made.prepared)
+    assert lines[-1] == "  split test: train 200, validation 100, test 60, unused 40"
+
+
+def test_values_are_compared_as_texts(tmp_path: Path) -> None:
+    declared = BY_PART | {"train": "0", "validation": "1", "test": "2"}
+    made = experiment(flat(tmp_path, clean(400).assign(part=np.arange(400) % 4), split=declared))
+    assert set(made.prepared.assignments[0].counts().values()) == {100}
+
+
+def test_a_feature_made_of_the_column_is_refused(tmp_path: Path) -> None:
+    frame = clean(400).assign(part=SAID)
+    named = {"all": {"kind": "attributes", "table": "rows", "columns": ["age", "part"]}}
+    with pytest.raises(
+        LeakError, match=r"`all.part` is made of `rows.part`, which decides the split"
+    ) as error:
+        experiment(flat(tmp_path, frame, split=BY_PART, features=named))
+    assert error.value.where == "features.all"
+    with pytest.raises(LeakError, match="which target `y` derives from") as error:  # the label splits
+        experiment(flat(tmp_path, frame, split=BY_PART | {"column": "y"}))
+    assert error.value.where == "split"
+
+
+def test_a_column_that_is_not_there_and_a_part_without_rows_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="table `rows` has no column `prat`") as wrong:
+        experiment(parted(tmp_path, column="prat"))
+    assert (wrong.value.where, "part" in str(wrong.value.fix)) == ("split.column", True)
+    with pytest.raises(DataError, match="no row has `part` = `jugde`") as error:
+        experiment(parted(tmp_path, test="jugde"))
+    assert error.value.where == "split.test"
+    assert (
+        error.value.why == "found: `fit` (200 rows), `tune` (100 rows), `judge` (60 rows), `later` (30 rows)"
+    )
+    assert "did you mean `judge`" in str(error.value.fix)
+    with pytest.raises(ValueError, match="three different values"):
+        parted(tmp_path, test="fit")
+
+
+def test_new_rows_need_not_say_what_they_are_for(work: Work) -> None:
+    """Nothing of the split is in a bundle."""
+    frame = clean(400).assign(part=SAID, label=lambda rows: rows["y"]).drop(columns="y")
+    frame.assign(id=range(400)).to_csv(work.folder / "data/rows.csv", index=False)
+    said = work.run("recipe=flat", "split=column", *(f"split.{key}={value}" for key, value in BY_PART.items()),
+                    "report.html=false", "report.explain=false")  # fmt: skip
+    assert said.code == 0, said.err
+    (run,) = work.runs()
+    (work.folder / "new").mkdir()
+    new = clean(50, seed=1).drop(columns="y")
+    new.assign(id=range(50)).to_csv(work.folder / "new/rows.csv", index=False)
+    said = work.run("score", f"run={run}", "input=new", "output=scored")
+    assert said.code == 0, said.err
+    assert len(pd.read_parquet(work.folder / "scored/scores.parquet")) == 50

@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ SIZE = 8
 
 def words_of(text: str) -> list[str]:
     """Runs of letters, their marks and digits, in small letters."""
-    kept = (c if unicodedata.category(c)[0] in "LMN" else " " for c in unicodedata.normalize("NFC", text).lower())
+    kept = (
+        c if unicodedata.category(c)[0] in "LMN" else " " for c in unicodedata.normalize("NFC", text).lower()
+    )
     return "".join(kept).split()
 
 
@@ -45,7 +48,7 @@ def hashed(texts: Iterable[str | None], size: int, ngrams: int = 1) -> list[floa
         words = words_of(text or "")
         counts.update(words)
         if ngrams == 2:
-            counts.update(f"{one} {other}" for one, other in zip(words, words[1:], strict=False))
+            counts.update(f"{one} {other}" for one, other in pairwise(words))
     if not counts:
         return None
     found = [0.0] * size
@@ -131,7 +134,9 @@ def test_the_worlds_would_show_a_difference(case: Case) -> None:
         date = "date" in TABLES[asked["table"]]["columns"].values()
         ahead = timedelta(days=1) if date else timedelta(seconds=1)
         late = [
-            agree(X[r["@row"]], hashed(expected(found, oracle, asked, r["entity"], r["cutoff"] + ahead), SIZE))
+            agree(
+                X[r["@row"]], hashed(expected(found, oracle, asked, r["entity"], r["cutoff"] + ahead), SIZE)
+            )
             for r in made.cohort()
         ]
         assert not all(late), name
@@ -185,7 +190,9 @@ def test_words_are_what_unicode_calls_so(tmp_path: Path, size: int, ngrams: int)
 
 def test_a_word_has_its_place_for_ever(tmp_path: Path) -> None:
     """A bundle holds no vocabulary, so these numbers may never change: MD5 (RFC 1321) of two words."""
-    made = notes(tmp_path, {"t": {"kind": "text", "table": "clients", "column": "about", "size": 256}}, cutoffs=None)
+    made = notes(
+        tmp_path, {"t": {"kind": "text", "table": "clients", "column": "about", "size": 256}}, cutoffs=None
+    )
     X = block(made.matrix(), "t")
     half = math.sqrt(0.5)
     likes, dogs = 0xCC71D8F3DC8842C % 256, 0xD28D2D3560FA76F % 256  # both begin beyond 8: minus
@@ -219,7 +226,9 @@ def test_a_sum_does_not_depend_on_the_order_of_words(tmp_path: Path) -> None:
         texts = [" ".join(rng.permutation(words)) for _ in range(3)]
         pd.DataFrame({"id": ["1", "2", "3"], "said": texts}).to_parquet(folder / "people.parquet")
         asked = {"t": {"kind": "text", "table": "people", "column": "said", "size": 2}}
-        found.append(block(make(folder, declare({"cutoffs": None}, asked, data=data)).matrix(), "t").tobytes())
+        found.append(
+            block(make(folder, declare({"cutoffs": None}, asked, data=data)).matrix(), "t").tobytes()
+        )
     assert len(set(found)) == 1
 
 
@@ -276,7 +285,9 @@ def letters(folder: Path, **more: Any) -> Any:
     """People who write letters; what they write says how eager they are."""
     persons, events = people(400)
     rng = np.random.default_rng(1)
-    rows = events[["id", "day"]].assign(said=[" ".join(rng.choice(list("abcdefgh"), 4)) for _ in range(len(events))])
+    rows = events[["id", "day"]].assign(
+        said=[" ".join(rng.choice(list("abcdefgh"), 4)) for _ in range(len(events))]
+    )
     spec = {"entity": "id", "clock": "day", "columns": {"id": "text", "day": "date", "said": "text"}}
     return dated(folder, persons, events, {"letters": (rows, spec)}, features={"words": ADDED}, **more)
 
@@ -287,14 +298,14 @@ def test_the_proofs_cover_hashed_words(tmp_path: Path) -> None:
     assert sum("32 features" in proof.text for proof in proofs) == 3
 
 
-def test_the_proof_would_see_a_word_from_the_future(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_proof_would_see_a_word_from_the_future(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Positive control: texts that are seen whenever they were written."""
     from toolkit.prepare.frame import Look
 
     monkeypatch.setattr(Look, "seen", lambda self: None)
-    proofs = all_proofs(letters(tmp_path, cohort={"cutoffs": ["2020-01-01", "2021-01-01", "2022-01-01"]}), quiet)
+    proofs = all_proofs(
+        letters(tmp_path, cohort={"cutoffs": ["2020-01-01", "2021-01-01", "2022-01-01"]}), quiet
+    )
     assert any("feature `words.h" in proof.text and not proof.holds for proof in proofs)
 
 
@@ -303,7 +314,9 @@ def test_many_columns_are_one_line_of_the_plan(tmp_path: Path) -> None:
     lines = plan.features(found.prepared)
     assert lines[0] == "FEATURES (32)"
     assert len(lines) == 2
-    assert lines[1].startswith("  words.h000 … h031 (32)  [numeric; window 12 months]  said of letters: words, hashed; from ")
+    assert lines[1].startswith(
+        "  words.h000 … h031 (32)  [numeric; window 12 months]  said of letters: words, hashed; from "
+    )
 
 
 def test_a_bundle_scores_words_as_training_saw_them(work: Work) -> None:
@@ -322,5 +335,8 @@ def test_a_bundle_scores_words_as_training_saw_them(work: Work) -> None:
     scored = pd.read_parquet(work.folder / "scored/scores.parquet").set_index("entity")
     assert 50 < len(scored) < len(trained)
     pd.testing.assert_series_equal(
-        scored["orders_again.score"], trained["orders_again.score"].loc[scored.index], check_exact=False, rtol=1e-9
+        scored["orders_again.score"],
+        trained["orders_again.score"].loc[scored.index],
+        check_exact=False,
+        rtol=1e-9,
     )

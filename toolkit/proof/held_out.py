@@ -127,7 +127,7 @@ def fitted_on_training(
 
     ground = ensembles.Ground.of(config, compiled, matrix, rows, material, fit)
     fitted: dict[str, Fitted] = {}
-    for name, model in ensembles.singles_first(experiment.with_baselines(config.model)):
+    for name, model in ensembles.singles_first(experiment.with_baselines(config.model, rule=bool(encoder.columns))):
         if isinstance(model, Ensemble):  # a blend without validation rows has equal weights
             said = {other: one.predict(none.X, none.modalities) for other, one in fitted.items()}
             fitted[name], _ = ensembles.put_together(model, config.model, fitted, said, ground)

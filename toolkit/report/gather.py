@@ -65,7 +65,11 @@ def gather(
         _target(sight, index, explained.get(task.name, Explained([], "", [])), lists)
         for index, task in enumerate(outcome.tasks)
     ]
-    strongest = {target.name: [driver.feature for driver in target.drivers] for target in targets}
+    columns = {column.name for column in outcome.encoder.columns}  # events and relations are none
+    strongest = {
+        target.name: [driver.feature for driver in target.drivers if driver.feature in columns]
+        for target in targets
+    }
     return Evidence(
         name=facts["name"], description=facts["description"], written=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=dict(metrics["seconds"]), targets=targets, overlap=_overlap(sight),

@@ -117,7 +117,7 @@ def run_split(
         cache,
         progress,
     )
-    outcome.models = with_baselines(declared)
+    outcome.models = with_baselines(declared, rule=bool(encoder.columns))
     ground = ensembles.Ground.of(
         config, compiled, matrix, train_rows, material,
         lambda name, model, some: fit(name, model, some, config, cache, progress),
@@ -262,6 +262,8 @@ def encoded(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndar
 
     Parts are encoded one by one, so that X never exists twice: 1,000,000 rows of 80 features are 0.3 GB.
     """
+    if not encoder.columns:  # events or relations alone
+        return np.empty((len(rows), 0), np.float32), {}
     return encoder.transform({name: column[rows] for name, column in matrix.columns.items()})
 
 

@@ -59,9 +59,13 @@ class Material:
         return {"origin": self.origin, "tasks": tasks, "weights": weights, "labels": labels.hexdigest()}
 
 
-def with_baselines(declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The configurations of all models to fit: naive baseline, best single rule, and those declared."""
-    return {name: models.get(name).config(kind=name) for name in BASELINES} | dict(declared)
+def with_baselines(declared: Mapping[str, Any], rule: bool = True) -> dict[str, Any]:
+    """The configurations of all models to fit: naive baseline, best single rule, and those declared.
+
+    rule: False where there is no column that a rule could look at.
+    """
+    names = BASELINES if rule else BASELINES[:1]
+    return {name: models.get(name).config(kind=name) for name in names} | dict(declared)
 
 
 def fit(

@@ -107,17 +107,14 @@ class Inputs:
         """The same on a device if it has room; else pinned, so that batches travel while it computes."""
         if device.type != "cuda":
             return each(self, lambda tensor: tensor.to(device))
-        sizes: list[int] = []
-        each(self, lambda tensor: sizes.append(tensor.numel() * tensor.element_size()) or tensor)
-        fits = sum(sizes) < _SHARE * torch.cuda.mem_get_info(device)[0]
+        weight = sum(tensor.numel() * tensor.element_size() for tensor in tensors(self))
+        fits = weight < _SHARE * torch.cuda.mem_get_info(device)[0]
         return each(self, lambda tensor: tensor.to(device) if fits else tensor.pin_memory())
 
     @property
     def device(self) -> torch.device:
         """Where rows are cut."""
-        found: list[torch.device] = []
-        each(self, lambda tensor: found.append(tensor.device) or tensor)
-        return found[0]
+        return tensors(self)[0].device
 
 
 T = TypeVar("T")
@@ -133,6 +130,18 @@ def each(value: T, change: Callable[[Tensor], Tensor]) -> T:
     elif isinstance(value, tuple):
         inner = [each(one, change) for one in value]
         found = type(value)(*inner) if hasattr(value, "_fields") else tuple(inner)
+    return found
+
+
+def tensors(value: Any) -> list[Tensor]:
+    """All tensors of such a structure."""
+    found: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    each(value, note)
     return found
 
 
@@ -161,7 +170,8 @@ def inputs(scaling: Scaling, X: np.ndarray, modalities: Modalities, *, hops: int
     return Inputs(len(X), numeric, codes, events, places)
 
 
-def _named(name: str, found: Sequence, what: str):  # type: ignore[no-untyped-def, type-arg]
+def _named(name: str, found: Sequence[Any], what: str) -> Any:
+    """The one of that name."""
     for one in found:
         if one.name == name:
             return one

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +71,8 @@ class Loop(pl.LightningModule):
         super().__init__()
         self.config, self.network, self.loss, self.material = config, network, loss, material
         self.progress, self.keep = progress, keep
+        # What is judged and kept is a running mean of the weights over steps (Polyak, Juditsky 1992).
+        self.mean = copy.deepcopy(network).requires_grad_(False) if config.trainer.average else network
         self.lengths = material.train.lengths
         self.steps = len(self.batches(0))
         # Whether validation rows can tell a good epoch from a bad one.
@@ -84,7 +88,7 @@ class Loop(pl.LightningModule):
             self.state = found or self.state
 
     def run(self) -> None:
-        """Train to the end; afterwards the network has the best epoch's weights."""
+        """Train to the end; afterwards `mean` has the best epoch's weights."""
         settings = self.config.trainer
         if self.state.epoch:
             self.load_state_dict(self.state.of("now"))
@@ -106,7 +110,7 @@ class Loop(pl.LightningModule):
                     num_sanity_val_steps=0,
                     use_distributed_sampler=False,
                 )
-                trainer.fit(self, _Epoch(self))  # type: ignore[arg-type]
+                trainer.fit(self, _Epoch(self))
         self.load_state_dict(self.state.of("best") or self.state.of("now"))
 
     @property
@@ -154,7 +158,8 @@ class Loop(pl.LightningModule):
         torch.manual_seed(
             int(np.random.SeedSequence([self.material.seed, self.state.epoch]).generate_state(1)[0])
         )
-        self.begun, self.unseen, self.sum = time.perf_counter(), [], 0.0
+        self.begun, self.sum = time.perf_counter(), 0.0
+        self.unseen: list[Tensor] = []
 
     def transfer_batch_to_device(self, batch: Tensor, device: torch.device, dataloader_idx: int) -> Tensor:
         return batch  # rows' positions; what they stand for may stay on the CPU
@@ -169,6 +174,8 @@ class Loop(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.schedule.after_batch()
+        if self.mean is not self.network:
+            self._average(self.state.epoch * self.steps + batch_idx)
         if (batch_idx + 1) % max(1, self.steps // _WITHIN) == 0:
             self._tell()
 
@@ -198,6 +205,18 @@ class Loop(pl.LightningModule):
 
     # --- within an epoch
 
+    @torch.no_grad()
+    def _average(self, step: int) -> None:
+        """The mean follows the weights: closely at first, as they move a lot."""
+        share = 1 - min(self.config.trainer.average, (1 + step) / (10 + step))
+        for mean, now in zip(
+            self.mean.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if mean.is_floating_point():
+                mean.lerp_(now, share)
+            else:
+                mean.copy_(now)
+
     def _tell(self, value: float | None = None) -> None:
         """Epochs done, the one at work included; the running value at its end."""
         if not self.progress:
@@ -213,8 +232,8 @@ class Loop(pl.LightningModule):
         """The weighted mean over targets on validation rows; NaN if there is nothing to judge by."""
         if not self.watched:
             return float("nan")
-        with scoring(self.network):
-            found = predicted(self.network, self.valid_rows, self.material.tasks, self.material.units)
+        with scoring(self.mean):
+            found = predicted(self.mean, self.valid_rows, self.material.tasks, self.material.units)
         for task, one in zip(self.material.tasks, found, strict=True):
             if not np.isfinite(one).all():
                 raise self._diverged([task.name], "after its last batch", "", None)
@@ -294,8 +313,9 @@ def _undisturbed() -> Iterator[None]:
         logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
     ]
     levels = [logger.level for logger in loggers]
-    filling = torch.utils.deterministic.fill_uninitialized_memory
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a sixth of the time, and nobody reads it
+    switches: Any = torch.utils.deterministic
+    filling = switches.fill_uninitialized_memory
+    switches.fill_uninitialized_memory = False  # a sixth of the time, and nobody reads it
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
@@ -303,7 +323,10 @@ def _undisturbed() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Said at every fit, about Lightning's own use of torch.
+            warnings.filterwarnings("ignore", "`isinstance\\(treespec", FutureWarning)
+            yield
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # Lightning makes an exit of it, and goes deaf
             if threading.current_thread() is threading.main_thread():
@@ -313,7 +336,7 @@ def _undisturbed() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        torch.utils.deterministic.fill_uninitialized_memory = filling
+        switches.fill_uninitialized_memory = filling
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         if workspace is None:
             os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)

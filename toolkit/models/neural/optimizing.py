@@ -21,9 +21,13 @@ def optimizer(chosen: settings.Optimizer, module: nn.Module) -> torch.optim.Opti
         for layer in module.modules()
         if isinstance(layer, DECAYING)
         for parameter in layer.parameters(recurse=False)
-        if parameter.ndim > 1
+        if parameter.ndim > 1 and parameter.requires_grad
     }
-    rest = [parameter for parameter in module.parameters() if parameter not in decaying]
+    rest = [
+        parameter
+        for parameter in module.parameters()
+        if parameter not in decaying and parameter.requires_grad
+    ]
     ordered = [parameter for parameter in module.parameters() if parameter in decaying]
     groups = [{"params": ordered, "weight_decay": chosen.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     if isinstance(chosen, settings.SGD):
@@ -69,12 +73,11 @@ class Schedule:
     def state(self) -> dict[str, object]:
         """Plain values, for JSON."""
         found = (self.plateau or self.curve).state_dict()  # type: ignore[union-attr]
-        return {
-            key: value for key, value in found.items() if isinstance(value, int | float | str | list | None)
-        }
+        found.pop("lr_lambdas", None)
+        return {key: value for key, value in found.items() if isinstance(value, int | float | str | list)}
 
     def restore(self, state: dict[str, object]) -> None:
-        (self.plateau or self.curve).__dict__.update(state)  # type: ignore[union-attr]
+        (self.plateau or self.curve).__dict__.update(state)
 
 
 def curve(chosen: settings.Cosine | settings.Constant, batches: int, epochs: int) -> Callable[[int], float]:

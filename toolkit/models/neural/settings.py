@@ -219,6 +219,12 @@ class Trainer(Node):
         6, ge=1, le=10_000, description="Epochs without a better validation metric before stopping."
     )
     min_delta: float = Field(1e-4, ge=0, le=1, description="What counts as better.")
+    average: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="Share of older steps in the running mean of weights that is used; 0: none.",
+    )
     gradient_clip: float = Field(1.0, ge=0, le=1e6, description="Longest gradient of a step; 0: any.")
     precision: Literal["auto", "32", "bf16"] = Field(
         "auto", description="Of the arithmetic while training; auto: bf16 on GPUs that have it, else 32 bits."

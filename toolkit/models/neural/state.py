@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,31 +51,26 @@ def write(state: State, folder: Path, key: str) -> None:
     """Aside, then renamed: a kill leaves the last epoch's file or this one's. key: of what is fitted on what."""
     from safetensors.torch import save_file
 
-    facts = {name: value for name, value in asdict_without_tensors(state).items()}
+    facts = {name: value for name, value in vars(state).items() if name != "tensors"}
     aside = folder / f".{_FILE}.{os.getpid()}"
     save_file(state.tensors, aside, metadata={"key": key, "facts": json.dumps(facts)})
     os.replace(aside, folder / _FILE)
 
 
-def asdict_without_tensors(state: State) -> dict[str, Any]:
-    """The plain values of a state."""
-    return asdict(State(**{**vars(state), "tensors": {}})) | {"tensors": {}}
-
-
-def read(folder: Path, key: str) -> tuple[State | None, str | None]:
-    """The state in a folder, or None and, if a file is there that is no use, a note that says why."""
+def read(folder: Path, key: str) -> tuple[State | None, str]:
+    """The state in a folder, or None; if a file is there that is no use, a note says why."""
     from safetensors import safe_open
 
     path = folder / _FILE
     if not path.is_file():
-        return None, None
+        return None, ""
     try:
         with safe_open(path, framework="pt") as file:
             facts = file.metadata() or {}
             if facts.get("key") != key:
                 return None, "what an earlier fit left was of other data or settings; it was not used"
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-        return State(**json.loads(facts["facts"]) | {"tensors": tensors}), None
+        return State(**json.loads(facts["facts"]) | {"tensors": tensors}), ""
     except Exception as error:  # whatever a torn file makes a parser raise
         return None, f"what an earlier fit left cannot be read ({type(error).__name__}); it was not used"
 

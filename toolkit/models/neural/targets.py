@@ -28,7 +28,8 @@ class Targets:
 
 def targets(tasks: Sequence[Task], train: Batch, valid: Batch) -> Targets:
     """Raises DataError if a target has no label, a foreign one, or one class only in training rows."""
-    units, counts = [], []
+    units: list[Unit] = []
+    counts: list[tuple[int, ...]] = []
     ready = [np.full(batch.y.shape, np.nan, np.float32) for batch in (train, valid)]
     truth = np.full(valid.y.shape, np.nan)
     blank = [Batch(np.empty((len(batch.y), 0), np.float32), batch.y) for batch in (train, valid)]
@@ -64,7 +65,7 @@ def losses(chosen: settings.Loss, tasks: Sequence[Task], counts: Sequence[Sequen
         more = (
             {"alpha": count[0] / sum(count)} if balanced and kind == "focal" and task.type == "binary" else {}
         )
-        found.append(TargetLoss(task.type, kind, task.weight, weights, **own | more))  # type: ignore[arg-type]
+        found.append(TargetLoss(task.type, kind, task.weight, weights, **own | more))
     return found
 
 

@@ -81,12 +81,12 @@ def fit(
         labels.units,
         scaling,
         sizes,
-        network.eval(),
+        loop.mean.eval(),
         config.graph.weighted,
         loop.state.best_epoch,
         (*notes, *loop.notes()),
         tuple(loop.state.epochs),
-        next(network.parameters()).device,
+        next(loop.mean.parameters()).device,
         threads,
     )
 
@@ -114,7 +114,9 @@ def scaled(config: Multimodal, columns: Sequence[Column], train: Batch) -> tuple
             used.append(f"graph `{graph.name}`")
         else:
             notes.append(f"graph `{graph.name}` relates no training row to anybody: left out")
-    numbers, codes, levels = None, (), ()
+    numbers = None
+    codes: tuple[int, ...] = ()
+    levels: tuple[int, ...] = ()
     if "tabular" in config.use and (columns or not used):
         require_columns(columns)
         numbers, codes, levels = tabular(columns, train.X)
