@@ -23,7 +23,7 @@ from conftest import Work
 from rich.console import Console
 
 import toolkit
-from toolkit.cli.terminal import Stage, Ticker, job_title, lasted
+from toolkit.cli.terminal import SILENCE, Stage, Ticker, job_title, lasted
 from toolkit.models.interface import Task
 from toolkit.models.linear import Logistic
 from toolkit.report import summary
@@ -83,6 +83,16 @@ class TestProgress:
             ticker("writing", 0.0)
         lines = file.getvalue().splitlines()
         assert [line.split(" s  ")[1] for line in lines] == ["fitting lightgbm", "writing"]
+
+    def test_elsewhere_a_long_stage_says_now_and_then_how_far_it_is(self) -> None:
+        ticker, file = ticking(False)
+        with ticker:
+            ticker("fitting", 0.0)
+            ticker("fitting: epoch 1/9", 0.1)  # just begun: nothing to say yet
+            ticker.printed_at -= SILENCE
+            ticker("fitting: epoch 2/9", 0.2)
+            ticker("fitting: epoch 3/9", 0.3)  # just said
+        assert re.findall(r"epoch \d", file.getvalue()) == ["epoch 2"]
 
     def test_quiet_says_nothing_and_verbose_every_detail_and_the_log(self) -> None:
         for terminal in (True, False):

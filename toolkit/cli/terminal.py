@@ -25,6 +25,7 @@ WIDE = 140  # where output is not a terminal, lines are as long as they need
 OUT = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 ERR = Console(stderr=True, highlight=False)
 SETTLED = 2.0  # seconds and …
+SILENCE = 20.0  # seconds without a line after which, where there is no bar, the running detail gets one
 TOLD = 0.02  # … share done before a guess at the time left is worth showing
 
 
@@ -67,7 +68,7 @@ class Ticker:
 
     `ticker("fitting lightgbm: gives 12/2000", 0.1)`: what stands before the first `: ` is the stage, the
     rest is its detail. A terminal shows a line for each finished stage and a bar for the running one;
-    elsewhere there is one line per stage. quiet: nothing; verbose: also details, warnings and the log.
+    elsewhere there is one line per stage, and a detail now and then in a long one. quiet: nothing; verbose: also details, warnings and the log.
     job: title of a job of a sweep; scrub: takes secrets out of what libraries say; recorded: a run's log and
     summary tell the warnings, so the end of this does not, unless the run fails.
     """
@@ -89,6 +90,7 @@ class Ticker:
         self.begun = time.perf_counter()
         self.stage: Stage | None = None
         self.said, self.said_at = "", 0.0  # the last detail that got a line
+        self.printed_at = self.begun
         self.spinner = Spinner("dots")
         shown = not quiet and self.console.is_terminal and not self.console.is_dumb_terminal
         self.live = Live(
@@ -128,7 +130,7 @@ class Ticker:
                 self._print(Text(f"{now - self.begun:7.1f} s  {name}"))
             share = share if detail else 0.0  # how far the stages as a whole are is not shown
         stage.tell(detail, share, now)
-        if self.verbose and detail:
+        if detail and (self.verbose or (self.live is None and now - self.printed_at >= SILENCE)):
             self._say(detail, now)
 
     def _say(self, detail: str, now: float) -> None:
@@ -150,6 +152,7 @@ class Ticker:
         if self.live is None and self.job:
             text = Text.assemble(f"[{' '.join(self.job.split()[:2])}] ", text)
         self.console.print(text, soft_wrap=True)
+        self.printed_at = time.perf_counter()
 
     def _running(self) -> Group:
         """The running stage: a line with its bar, and a line with its detail."""
