@@ -542,3 +542,16 @@ def test_biases_and_norms_do_not_decay() -> None:
     assert len(decaying["params"]) == 3
     assert rest["weight_decay"] == 0
     assert len(decaying["params"]) + len(rest["params"]) == len(list(layers.parameters()))
+
+
+# --- several processes ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_batches_and_agree(tmp_path: Path) -> None:
+    trainer = {"epochs": 8, "devices": 2, "strategy": "ddp"}
+    first, again = (fit([WARM], 4, trainer=trainer) for _ in range(2))
+    assert auc(TEST.y[:, 4], scores(first)[0]) > 0.9
+    np.testing.assert_array_equal(scores(first)[0], scores(again)[0])
+    with pytest.raises(ValueError, match="needs `strategy: ddp`"):
+        configured(trainer={"devices": 2})

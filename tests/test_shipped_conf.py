@@ -27,7 +27,10 @@ USED_BY = {  # option → a recipe that uses it, whose tables it therefore fits
     for key, chosen in item.items()
     for name in (chosen if isinstance(chosen, list) else [chosen])
 }
-USED_BY |= {("features", name): "donor_multitarget" for name in ("gift_sequence", "relationship_graph")}
+USED_BY |= {
+    ("features", name): "donor_multitarget"
+    for name in ("gift_sequence", "relationship_graph", "contact_texts")
+}
 ENSEMBLES = {("model", "blend"), ("model", "stack")}  # made of others
 FLAT = {("dataset", "flat"), ("target", "label"), ("recipe", "flat_churn")}  # what `vars` and a path complete
 

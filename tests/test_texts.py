@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 from conftest import Work
 from oracle import Oracle, Row
-from small import dated, experiment, people, quiet
+from small import clean, dated, experiment, flat, people, quiet
 from worlds import TABLES, Made, World, declare, make, tiny, world
 
 from toolkit import plan
@@ -340,3 +340,15 @@ def test_a_bundle_scores_words_as_training_saw_them(work: Work) -> None:
         check_exact=False,
         rtol=1e-9,
     )
+
+
+def test_that_a_text_is_missing_is_one_finding_of_the_audit(tmp_path: Path) -> None:
+    """Whoever left has a note saying so, in words that do not matter: 16 columns are missing together."""
+    frame = clean(1_000)
+    words = np.random.default_rng(0).choice(["red", "green", "blue"], len(frame))
+    frame["note"] = np.where(frame["y"] == "yes", words, None)
+    asked = {"kind": "text", "table": "rows", "column": "note", "size": 16}
+    features = {"who": {"kind": "attributes", "table": "rows", "columns": ["age"]}, "note": asked}
+    found = experiment(flat(tmp_path, frame, features=features)).run().findings
+    missing = [finding for finding in found if finding.kind == "missingness"]
+    assert [finding.feature for finding in missing] == ["note.h000"]

@@ -118,8 +118,8 @@ def _rate(entry: dict[str, Any]) -> str:
 def features(prepared: Prepared) -> list[str]:
     found = prepared.compiled.features
     lines = [f"FEATURES ({len(found)})"]
-    for _, group in groupby(found, key=lambda f: (f.set, f.kind, f.window, f.text, f.sources)):
-        alike = list(group)  # hashed words are many and all the same to a reader
+    for _, group in groupby(found, key=lambda feature: feature.group or feature.name):
+        alike = list(group)
         feature = alike[0]
         name = f"{feature.name} … {alike[-1].column} ({len(alike):,})" if alike[1:] else feature.name
         lines.append(

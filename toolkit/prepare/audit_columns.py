@@ -134,7 +134,11 @@ def missingness(view: View) -> Iterator[Finding]:
     For features of events only rows with one count: that nothing ever happened is natural to tell much.
     """
     X, X_valid = view.parts.X_train[view.train], view.parts.X_valid[view.valid]
+    told: set[str] = set()
     for column, feature in enumerate(view.features):
+        if feature.group in told:  # missing in the same rows
+            continue
+        told |= {feature.group} if feature.group else set()
         gone, gone_valid = _absent(X[:, column], feature), _absent(X_valid[:, column], feature)
         if not 0.001 < gone.mean() < 0.999:
             continue

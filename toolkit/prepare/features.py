@@ -44,7 +44,8 @@ class Feature:
     """One column of the design matrix.
 
     name: `<set>.<what>`; kind: numeric or categorical; fill: value of rows without any source row
-    (None: missing); sources: the (table, column) pairs it is made of; text: what it is, in words.
+    (None: missing); sources: the (table, column) pairs it is made of; text: what it is, in words; group:
+    a name that it shares with features of which one speaks for all.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Feature:
     sources: frozenset[Source]
     window: str
     text: str
+    group: str | None = None
 
     @property
     def column(self) -> str:

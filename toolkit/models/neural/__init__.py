@@ -1,5 +1,7 @@
-"""The parts of the neural model: one branch per modality, fusion, one head per target, losses.
+"""The neural model: one branch per modality, fusion, one head per target.
 
-Pure PyTorch modules: tensors in, tensors out, no files, no data frames, no training loop. Nothing here is
-imported by `toolkit.models`, so that a command which needs no network does not pay for loading torch.
+`settings` is its configuration, and all that `toolkit.models` imports, so that a command which needs no
+network does not pay for loading torch. `tabular`, `sequence`, `graph`, `fusion`, `heads`, `losses` and `network`
+are pure modules, tensors in and tensors out. `scaling` and `batches` bring rows to them, `training` and `loop`
+fit (the only ones that know Lightning), `fitted` scores.
 """

@@ -93,16 +93,16 @@ class Loop(pl.LightningModule):
         if self.state.epoch:
             self.load_state_dict(self.state.of("now"))
         if not self.over:
+            device = _best(settings.accelerator)
             with _undisturbed():
                 trainer = pl.Trainer(
                     max_epochs=settings.epochs - self.state.epoch,
-                    accelerator=_best(settings.accelerator),
+                    accelerator=device,
                     devices=settings.devices,
+                    strategy=_strategy(settings.devices, device),
                     precision=_precision(settings.precision, settings.accelerator),
                     gradient_clip_val=settings.gradient_clip or None,
-                    deterministic="warn"
-                    if settings.deterministic and _best(settings.accelerator) != "cpu"
-                    else None,
+                    deterministic="warn" if settings.deterministic and device != "cpu" else None,
                     logger=False,
                     enable_checkpointing=False,
                     enable_progress_bar=False,
@@ -111,6 +111,10 @@ class Loop(pl.LightningModule):
                     use_distributed_sampler=False,
                 )
                 trainer.fit(self, _Epoch(self))
+            if settings.devices > 1:  # it was learnt in other processes; what they left is in the folder
+                assert self.keep, "several processes need a folder between them"
+                found, _ = states.read(*self.keep)
+                self.state = found or self.state
         self.load_state_dict(self.state.of("best") or self.state.of("now"))
 
     @property
@@ -198,7 +202,8 @@ class Loop(pl.LightningModule):
         if self.keep:
             now.rates, now.schedule = rates, self.schedule.state()
             now.put("optimizer", states.optimizer_tensors(self.optimizers().optimizer))  # type: ignore[union-attr]
-            states.write(now, *self.keep)
+            if self.global_rank == 0:
+                states.write(now, *self.keep)
         self._tell(value)
         if self.over:
             self.trainer.should_stop = True
@@ -219,7 +224,7 @@ class Loop(pl.LightningModule):
 
     def _tell(self, value: float | None = None) -> None:
         """Epochs done, the one at work included; the running value at its end."""
-        if not self.progress:
+        if not self.progress or self.global_rank:
             return
         done = self.state.epoch + (value is None)
         running: tuple[str, float] | None = None
@@ -232,6 +237,10 @@ class Loop(pl.LightningModule):
         """The weighted mean over targets on validation rows; NaN if there is nothing to judge by."""
         if not self.watched:
             return float("nan")
+        value = self._score() if self.global_rank == 0 else 0.0
+        return float(self.trainer.strategy.broadcast(value))  # of one process, so that all go the same way
+
+    def _score(self) -> float:
         with scoring(self.mean):
             found = predicted(self.mean, self.valid_rows, self.material.tasks, self.material.units)
         for task, one in zip(self.material.tasks, found, strict=True):
@@ -289,7 +298,10 @@ class _Epoch:
         return self.loop.steps
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (torch.from_numpy(batch) for batch in self.loop.batches(self.loop.state.epoch))
+        rank, processes = self.loop.global_rank, self.loop.trainer.world_size
+        for batch in self.loop.batches(self.loop.state.epoch):
+            share = batch[rank::processes] if len(batch) >= 2 * processes else batch
+            yield torch.from_numpy(share)
 
 
 def _best(accelerator: str) -> str:
@@ -297,6 +309,13 @@ def _best(accelerator: str) -> str:
     if accelerator != "auto":
         return accelerator
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _strategy(devices: int, device: str) -> str:
+    """Lightning's plain `ddp` would start this very command again, once per device; these start functions."""
+    if devices == 1:
+        return "auto"
+    return "ddp_fork" if device == "cpu" else "ddp_spawn"
 
 
 def _precision(chosen: str, accelerator: str) -> Literal["bf16-mixed", "32-true"]:

@@ -37,8 +37,8 @@ class TabularSettings(Node):
         "piecewise_linear",
         description="How a number enters: as it is, or embedded piece by piece between quantiles.",
     )
-    bins: int = Field(32, ge=2, le=256, description="Pieces of a number (piecewise_linear).")
-    number: Width = Field(8, description="Channels of a number (piecewise_linear).")
+    bins: int = Field(48, ge=2, le=256, description="Pieces of a number (piecewise_linear).")
+    number: Width = Field(16, description="Channels of a number (piecewise_linear).")
     category: Category = 8
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -54,7 +55,7 @@ def fit(
     train, valid = (_some(batch, some) for batch, some in zip((train, valid), rows, strict=True))
     scaling, notes = scaled(config, columns, train)
     sizes = sized(config, scaling, [unit.outputs for unit in labels.units])
-    with threaded(threads), _seeded(seed):
+    with threaded(threads), _seeded(seed), _kept(keep, config.trainer.devices) as folder:
         keep_buffers()
         ready = [
             inputs(scaling, batch.X, batch.modalities, hops=config.graph.hops, weighted=config.graph.weighted)
@@ -72,8 +73,8 @@ def fit(
             network,
             MultiTargetLoss(losses(config.loss, tasks, labels.counts), config.loss.uncertainty),
             Material(tasks, labels.units, ready[0], y, ready[1], truth, names, seed),
-            progress,
-            (keep, _key(config, tasks, columns, train, valid, seed, threads)) if keep else None,
+            progress if config.trainer.devices == 1 else None,  # it does not reach into other processes
+            (folder, _key(config, tasks, columns, train, valid, seed, threads)) if folder else None,
         )
         loop.run()
     return NeuralFitted(
@@ -150,6 +151,16 @@ def sized(config: Multimodal, scaling: Scaling, outputs: Sequence[int]) -> Netwo
         graph=GraphSizes(nodes.width, len(nodes.relations), **relations) if nodes else None,
         fusion=FusionSizes(**config.fusion.model_dump()),
     )
+
+
+@contextmanager
+def _kept(keep: Path | None, devices: int) -> Iterator[Path | None]:
+    """The folder to keep the state in; several processes need one between them in any case."""
+    if keep or devices == 1:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
 
 
 def _some(batch: Batch, rows: np.ndarray) -> Batch:
