@@ -333,3 +333,23 @@ class TestJsonSchemas:
 
     def test_descriptions_are_kept(self, written: dict[str, Any]) -> None:
         assert "a span such as 30d" in json.dumps(written["target"])
+
+
+def test_a_mistake_in_what_another_key_repeats_is_told_once() -> None:
+    """`second.part: ${first}`: the wrong key lies in `first`, and both show it."""
+
+    class Part(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        size: int = 1
+
+    class Whole(BaseModel):
+        first: Part
+        second: dict[str, Part]
+
+    plain = {"first": {"sise": 2}, "second": {"part": {"sise": 2}}}
+    alone = Provenance(dict, {})
+    with pytest.raises(ConfigError, match="2 mistakes"):
+        validate(Whole, plain, alone)
+    with pytest.raises(ConfigError) as caught:
+        validate(Whole, plain, Provenance(dict, {"second.part": "first"}))
+    assert caught.value.what == "unknown key `first.sise`"

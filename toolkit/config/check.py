@@ -60,7 +60,10 @@ def mistakes(
     found = [(_place(root, item), item) for item in error.errors(include_url=False)]
     order = {id(item): index for index, (_, item) in enumerate(found)}
     groups = sorted(_grouped(found, plain), key=lambda group: order[id(group[0][1])])
-    return list(dict.fromkeys(_mistake(group, provenance) for group in groups))
+    told = dict.fromkeys(_mistake(group, provenance) for group in groups)
+    keys = {mistake.key for mistake in told}
+    # `model.x.loss: ${loss}` repeats what is wrong with `loss`: it is told once, where it can be mended.
+    return [m for m in told if (source := provenance.source(m.key)) == m.key or source not in keys]
 
 
 def _place(root: type[BaseModel], item: Any) -> Place:

@@ -67,6 +67,14 @@ class Provenance:
             path = path[:-1]
         return self.origins.get(path, DEFAULT)
 
+    def source(self, dotted: str) -> str:
+        """The key that this one repeats, if it lies in something taken whole from elsewhere; else itself."""
+        steps = split_key(dotted)
+        for length in range(len(steps), 0, -1):
+            if variable := self.variables.get(".".join(steps[:length])):
+                return ".".join([variable, *steps[length:]])
+        return dotted
+
     @classmethod
     def of_hydra(
         cls,
