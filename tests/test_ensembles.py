@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -342,6 +343,23 @@ def test_a_fold_without_both_classes_is_left_out_and_without_any_the_mean_stays(
 
 
 # --- judged fairly ------------------------------------------------------------------------------------
+
+
+def test_a_member_with_distorted_probabilities_weighs_by_what_it_tells() -> None:
+    """Two members see the label through noise of the same size; one shrinks and shifts its log-odds, as a focal loss does."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=20_000)
+    y = (rng.random(20_000) < expit(2 * truth - 1)).astype(float)
+    seen = [2 * truth - 1 + rng.normal(size=20_000) for _ in range(2)]
+    said = [expit(seen[0]), expit(0.4 * seen[1] + 1)]
+    plain, scaled = Mixture.fit(YES, said, y), Mixture.fit_scaled(YES, said, y)
+    assert plain.weights[1] < 0.2  # the control
+    assert np.allclose(scaled.weights, 0.5, atol=0.1)
+    assert log_loss(y, scaled.combine(said)) < log_loss(y, plain.combine(said)) - 0.005
+    again = Mixture.from_dict(json.loads(json.dumps(scaled.to_dict())))
+    assert (again.combine(said) == scaled.combine(said)).all()
+    few = rng.permutation(20_000)[:150]
+    assert Mixture.fit_scaled(YES, [one[few] for one in said], y[few]).scales == ()
 
 
 def test_weights_flatter_the_rows_they_were_fitted_on_and_the_judged_scores_do_not() -> None:

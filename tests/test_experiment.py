@@ -23,6 +23,7 @@ KINDS = [name for name in models.names() if name not in ("prior", "rule")]
 def short(*kinds: str) -> dict[str, dict[str, Any]]:
     """Models of some kinds by their own names, fitted in few rounds."""
     rounds = {"num_iterations": 10, "num_boost_round": 10, "max_iterations": 10, "trees": 10}
+    rounds |= {"trainer": {"epochs": 5}}
     return {
         kind: {"kind": kind} | {k: n for k, n in rounds.items() if k in models.get(kind).config.model_fields}
         for kind in kinds

@@ -111,6 +111,7 @@ class TestTheSameAsInTheRun:
             "source.world.size=3000",
             "evaluation.bootstrap=0",
             "model.lightgbm.num_iterations=20",
+            "trainer.epochs=2",
             "engine.threads=1",
         ]
         chain = "+coherent=[[high_value,consistent_giver]]"
@@ -123,7 +124,7 @@ class TestTheSameAsInTheRun:
                 env={"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
-        assert difference(tmp_path / "run", tmp_path / "new") == 0
+        assert difference(tmp_path / "run", tmp_path / "new") < 1e-6  # a network's sums depend on batches
         scores = pq.read_table(tmp_path / "new/scores.parquet").to_pandas()
         targets = {name.split(".")[0] for name in scores if name.endswith(".score")}
         assert len(targets) == 5

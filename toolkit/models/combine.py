@@ -15,6 +15,8 @@ import numpy as np
 from toolkit.models.interface import Task, shares
 from toolkit.models.one_by_one import spread
 
+FEW = 100  # labels of a class, fewer than which say too little about a scale
+WEAKLY = 100.0  # inverse strength of the penalty on a scale's slope
 PULL = 1.0  # rows that speak for equal weights
 LEAST = 1e-15  # what a member gave a label that it held to be impossible
 Said = Sequence[np.ndarray]
@@ -22,9 +24,13 @@ Said = Sequence[np.ndarray]
 
 @dataclass(frozen=True)
 class Mixture:
-    """Σ weight × what a member says. weights: [members], at least 0, their sum is 1."""
+    """Σ weight × what a member says. weights: [members], at least 0, their sum is 1.
+
+    scales: for each member what makes honest probabilities of its own (Platt 1999); (): they count as they are.
+    """
 
     weights: tuple[float, ...]
+    scales: tuple[MetaLearner, ...] = ()
 
     @classmethod
     def relative(cls, weights: Sequence[float]) -> Mixture:
@@ -65,7 +71,22 @@ class Mixture:
 
         return cls(tuple(float(one) for one in softmax(_least(pulled, np.zeros(len(said))))))
 
+    @classmethod
+    def fit_scaled(cls, task: Task, said: Said, y: np.ndarray) -> Mixture:
+        """The same, of members that are put on one scale first: a focal loss, or balanced classes, distort theirs.
+
+        Where a class has fewer than `FEW` labels, they count as they are.
+        """
+        classes = len(task.classes) or 2
+        if task.type == "regression" or np.bincount(y.astype(np.intp), minlength=classes).min() < FEW:
+            return cls.fit(task, said, y)
+        scales = tuple(MetaLearner.fit(task, [one], y, WEAKLY) for one in said)
+        scaled = [scale.combine([one]) for scale, one in zip(scales, said, strict=True)]
+        return cls(cls.fit(task, scaled, y).weights, scales)
+
     def combine(self, said: Said) -> np.ndarray:
+        if self.scales:
+            said = [scale.combine([one]) for scale, one in zip(self.scales, said, strict=True)]
         mixed = np.zeros_like(said[0], np.float64)
         for weight, one in zip(self.weights, said, strict=True):
             mixed += weight * one
@@ -77,11 +98,11 @@ class Mixture:
         return np.array(self.weights)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"weights": list(self.weights)}
+        return {"weights": list(self.weights), "scales": [scale.to_dict() for scale in self.scales]}
 
     @classmethod
     def from_dict(cls, facts: dict[str, Any]) -> Mixture:
-        return cls(tuple(map(float, facts["weights"])))
+        return cls(tuple(map(float, facts["weights"])), tuple(map(MetaLearner.from_dict, facts["scales"])))
 
 
 @dataclass(frozen=True)

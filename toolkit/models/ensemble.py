@@ -130,8 +130,9 @@ class Ensemble(ModelConfig):
 class Blend(Ensemble):
     """A weighted mean of what other models of the recipe say, the weights fitted on validation rows.
 
-    Probabilities count as they are: a member that overstates them, as with `class_weight: balanced`, weighs
-    little. A stack puts them right first.
+    Probabilities of classes are put on one scale first, also on validation rows: what a focal loss or
+    `class_weight: balanced` distorts must not weigh little for that. Declared and equal weights count them as
+    they are.
     """
 
     kind: Literal["blend"] = "blend"

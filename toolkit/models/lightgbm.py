@@ -135,7 +135,9 @@ class LightGBMFitted(BoosterFitted):
         return self.booster.predict(X, num_threads=self.threads)
 
     def additive(self, X: np.ndarray) -> np.ndarray:
-        flat = self.booster.predict(X, pred_contrib=True, num_threads=self.threads)  # [rows, classes × (columns + 1)]
+        flat = self.booster.predict(
+            X, pred_contrib=True, num_threads=self.threads
+        )  # [rows, classes × (columns + 1)]
         classes = self.booster.num_model_per_iteration()
         return flat if classes == 1 else flat.reshape(len(X), classes, -1).swapaxes(1, 2)
 

@@ -112,7 +112,9 @@ def _hashed(seen: exp.Select, node: HashedText) -> exp.Select:
     times = times.from_(sub(numbers, "n")).group_by(col(ROW), col(HASH))
 
     weight = exp.Add(this=sql.literal(1), expression=sql.call("ln", col(TIMES)))
-    units = exp.cast(sql.call("round", exp.Mul(this=exp.paren(weight), expression=sql.literal(UNIT))), "BIGINT")
+    units = exp.cast(
+        sql.call("round", exp.Mul(this=exp.paren(weight), expression=sql.literal(UNIT))), "BIGINT"
+    )
     minus = exp.GTE(this=col(HASH), expression=sql.literal(SIGN))
     signed = exp.Case(ifs=[exp.If(this=minus, true=exp.Neg(this=units))], default=units.copy())
     place = exp.Mod(this=col(HASH), expression=sql.literal(node.size))

@@ -43,6 +43,7 @@ QUICK = {
     "folds": 2,
 }
 LEARNING_RATE = 0.3
+EPOCHS = 2
 TRIALS = 3
 
 
@@ -75,6 +76,9 @@ def quick(config: Config) -> Config:
         update = {key: min(most, getattr(model, key)) for key, most in QUICK.items() if hasattr(model, key)}
         if hasattr(model, "learning_rate"):
             update["learning_rate"] = max(model.learning_rate, LEARNING_RATE)
+        if hasattr(model, "trainer"):
+            few_epochs = {"epochs": min(model.trainer.epochs, EPOCHS)}
+            update["trainer"] = model.trainer.model_copy(update=few_epochs)
         small[name] = model.model_copy(update=update)
     evaluation = config.evaluation.model_copy(update={"bootstrap": 0, "segments": []})
     engine = config.engine.model_copy(update={"threads": 1})
@@ -127,7 +131,9 @@ def fitted_on_training(
 
     ground = ensembles.Ground.of(config, compiled, matrix, rows, material, fit)
     fitted: dict[str, Fitted] = {}
-    for name, model in ensembles.singles_first(experiment.with_baselines(config.model, rule=bool(encoder.columns))):
+    for name, model in ensembles.singles_first(
+        experiment.with_baselines(config.model, rule=bool(encoder.columns))
+    ):
         if isinstance(model, Ensemble):  # a blend without validation rows has equal weights
             said = {other: one.predict(none.X, none.modalities) for other, one in fitted.items()}
             fitted[name], _ = ensembles.put_together(model, config.model, fitted, said, ground)

@@ -127,7 +127,7 @@ def _blend(model: Blend, members: tuple[Member, ...], material: Material, said: 
             mixture, why = Mixture.relative([1] * len(names)), "equal: no validation row has a label"
         else:
             loss = "squared error" if task.type == "regression" else "log loss"
-            mixture, why = Mixture.fit(task, score, y), f"least {loss} on {len(y):,} validation rows"
+            mixture, why = Mixture.fit_scaled(task, score, y), f"least {loss} on {len(y):,} validation rows"
         combiners.append(mixture)
         notes.append([f"weights: {_shares(names, mixture.shares)} ({why})"])
     weighed = model.weights == "validation"
@@ -155,7 +155,7 @@ def _weighing(task: Task) -> Callable[[np.ndarray, np.ndarray], Callable[[np.nda
     """From labels and scores [rows, …, members] to what the weights make of other scores."""
 
     def fit(y: np.ndarray, score: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-        mixture = Mixture.fit(task, _apart(score), y)
+        mixture = Mixture.fit_scaled(task, _apart(score), y)
         return lambda others: mixture.combine(_apart(others))
 
     return fit
