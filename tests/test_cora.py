@@ -42,6 +42,6 @@ def test_the_standard_split_is_read_from_its_column(work: Work) -> None:
 def test_citations_tell_more_than_words(work: Work) -> None:
     found = accuracies(work, "seed=0,1")
     assert len(found["graph_small"]) == 2
-    assert np.mean(found["logistic"]) > 0.45  # chance: 0.30, the most frequent topic
+    assert np.mean(found["logistic"]) > 0.45  # the most frequent topic: 0.32
     assert np.mean(found["graph_small"]) > np.mean(found["logistic"]) + 0.2
-    assert np.mean(found["graph_small"]) > LEAST
+    assert np.mean(found["graph_small"]) > 0.72  # 0.765 ± 0.014 over five seeds

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from toolkit.modalities import Relation
-from toolkit.models.neural import graph
+from toolkit.models.neural import graph, sequence
 from toolkit.models.neural.fusion import CrossModal, Fusion, FusionSizes, Gated
 from toolkit.models.neural.graph import GraphBranch, GraphSizes
 from toolkit.models.neural.heads import Heads, HeadSizes
@@ -529,3 +529,30 @@ def test_any_one_modality_is_enough_and_none_is_refused() -> None:
 def test_importing_the_models_does_not_load_torch() -> None:
     code = "import sys, toolkit.models; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("encoder", ["lstm", "gru", "tcn", "transformer"])
+def test_groups_of_like_length_give_what_the_whole_batch_gives(
+    encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    branch = SequenceBranch(SequenceSizes(3, (4,), width=8, hidden=16, encoder=encoder)).eval()
+    lengths = torch.randint(0, 12, (700,))
+    lengths[:300] = 0  # a group in which nobody has events
+    events = Padded(torch.randn(700, 12, 3), lengths, torch.randint(0, 4, (700, 12, 1)))
+    grouped = branch(events)
+    monkeypatch.setattr(sequence, "GROUP", 10_000)
+    torch.testing.assert_close(grouped, branch(events))
+
+
+def test_balanced_classes_count_in_the_asymmetric_loss_too() -> None:
+    logits, y = torch.tensor([0.3, 0.3]), torch.tensor([0.0, 1.0])
+    plain = TargetLoss("binary", "asymmetric").rows(logits, y)
+    weighed = TargetLoss("binary", "asymmetric", class_weight=(0.5, 50.0)).rows(logits, y)
+    torch.testing.assert_close(weighed, plain * torch.tensor([0.5, 50.0]))
+
+
+def test_weights_of_both_signs_are_heard_no_louder_than_they_are() -> None:
+    relation = Relation(np.array([0, 2]), np.array([0, 1]), np.array([1, -0.99999], np.float32))
+    heard = graph.aggregate(torch.tensor([[1.0], [2.0]]), graph.averaging(relation))
+    assert abs(float(heard[0, 0])) < 1

@@ -312,9 +312,13 @@ def _besides(whole: Sequence[Sequences | Graph], loss: Loss, first: int) -> list
     found = []
     for place, each in enumerate(whole, first):
         mean, low, high = (float(values[place]) for values in (loss.mean, loss.low, loss.high))
-        if mean == low == high == 0:
+        if mean == 0 and (np.isnan(low) or low == high == 0):
             continue
-        text = "all of a row's events, in order" if isinstance(each, Sequences) else "who a row is related to"
+        text = (
+            "all of a row's events, in order"
+            if isinstance(each, Sequences)
+            else "who a row is related to, and what it is like among them"
+        )
         sure = not np.isnan(mean) and not low <= 0 <= high
         found.append(
             Driver(each.name, text, mean, None if np.isnan(low) else (low, high), None, "", clear=sure)

@@ -158,7 +158,7 @@ def tuning_folds(
         return [Fold(material.train, material.valid, material.valid)]
     rows = np.flatnonzero(assignment.rows(TRAIN) | assignment.rows(VALIDATION))
     spans = [target.horizon for target in compiled.targets.values() if target.horizon]
-    split = RollingSplit(kind="rolling", folds=objective.folds)
+    split = RollingSplit(kind="rolling", folds=objective.folds, gap=getattr(config.split, "gap", None))
     try:
         inner = assign(
             split, matrix.entity[rows], matrix.cutoff[rows], spans, config.seed, zone=config.cohort.timezone

@@ -1,7 +1,6 @@
 """Rows in memory as scaled tensors, sliced into batches: no loader, no worker, no copy per row.
 
-Sequences stay ragged until a batch is cut; a batch is padded to its own longest row, and batches are made
-of rows of like lengths.
+Sequences stay ragged until a batch is cut; a batch is padded to its own longest row.
 """
 
 from __future__ import annotations
@@ -22,7 +21,6 @@ from toolkit.models.neural.network import Network
 from toolkit.models.neural.scaling import ScaledEvents, ScaledNodes, Scaling
 from toolkit.models.neural.sequence import Padded
 
-_CHUNK = 32  # batches among whose rows lengths are sorted: enough for little padding, few enough to mix
 _SHARE = 0.5  # of a GPU's free memory that rows may take
 
 
@@ -222,25 +220,19 @@ def _require_same(name: str, fitted: Sequence[str], given: Sequence[str]) -> Non
         )
 
 
-def order(rows: int, lengths: np.ndarray | None, batch_rows: int, seed: int, epoch: int) -> list[np.ndarray]:
+def order(rows: int, batch_rows: int, seed: int, epoch: int) -> list[np.ndarray]:
     """The batches of an epoch, int64 positions each; they depend on (seed, epoch) and on nothing else.
 
-    Rows are shuffled, sorted by length within chunks of many batches, cut, and the batches shuffled. No batch
-    has a single row (BatchNorm needs two): it joins another, or, if it is the only row, comes twice.
+    Any row with any other: batches of like lengths would be quicker, and teach worse (`SequenceBranch`). No
+    batch has a single row (BatchNorm needs two): it joins another, or, if it is the only row, comes twice.
     """
-    rng = np.random.default_rng([seed, epoch])
-    shuffled = rng.permutation(rows)
-    if lengths is not None:
-        chunk = _CHUNK * batch_rows
-        parts = [shuffled[at : at + chunk] for at in range(0, rows, chunk)]
-        shuffled = np.concatenate([part[np.argsort(lengths[part], kind="stable")] for part in parts])
+    shuffled = np.random.default_rng([seed, epoch]).permutation(rows)
     if rows == 1:
         return [np.zeros(2, np.int64)]
     starts = list(range(0, rows, batch_rows))
     if rows - starts[-1] == 1:
         starts.pop()
-    batches = np.split(shuffled, starts[1:])
-    return [batches[at] for at in rng.permutation(len(batches))]
+    return np.split(shuffled, starts[1:])
 
 
 def by_length(rows: int, lengths: np.ndarray | None, batch_rows: int) -> list[np.ndarray]:

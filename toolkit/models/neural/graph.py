@@ -52,13 +52,15 @@ def edges(relation: Relation, weighted: bool = True) -> Edges:
 def averaged(edges: Edges) -> Edges:
     """The same edges, weights summing to 1 at each node, so that a sum over them is a (weighted) mean.
 
-    A node whose weights sum to nothing hears zeros.
+    Weights of both signs: their sizes sum to 1, so that nothing is heard louder than it is. A node whose
+    weights are all 0 hears zeros.
     """
     lengths = edges.indptr.diff()
     node = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
     # In float64: float32 loses the small edges of a node with very many.
-    total = torch.zeros(len(lengths), dtype=torch.float64, device=lengths.device)
-    total.index_add_(0, node, edges.weight.double())
+    exact = torch.float32 if lengths.device.type == "mps" else torch.float64
+    total = torch.zeros(len(lengths), dtype=exact, device=lengths.device)
+    total.index_add_(0, node, edges.weight.abs().to(exact))
     share = torch.where(total > 0, 1 / total, 0.0)[node]
     return edges._replace(weight=(edges.weight * share).float())
 

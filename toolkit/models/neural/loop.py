@@ -73,7 +73,6 @@ class Loop(pl.LightningModule):
         self.progress, self.keep = progress, keep
         # What is judged and kept is a running mean of the weights over steps (Polyak, Juditsky 1992).
         self.mean = copy.deepcopy(network).requires_grad_(False) if config.trainer.average else network
-        self.lengths = material.train.lengths
         self.steps = len(self.batches(0))
         # Whether validation rows can tell a good epoch from a bad one.
         blank = [np.zeros((len(material.truth), unit.outputs)) for unit in material.units]
@@ -126,7 +125,7 @@ class Loop(pl.LightningModule):
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         rows = self.material.train.rows
-        return order(rows, self.lengths, self.config.trainer.batch_rows, self.material.seed, epoch)
+        return order(rows, self.config.trainer.batch_rows, self.material.seed, epoch)
 
     def notes(self) -> list[str]:
         """What the report says of the training."""
@@ -176,6 +175,16 @@ class Loop(pl.LightningModule):
             self._look(batch, batch_idx)
         return loss
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Lightning's own refuses fused optimizers in mixed precision, for the sake of a scaler that bf16 has none of."""
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.schedule.after_batch()
         if self.mean is not self.network:
@@ -185,7 +194,8 @@ class Loop(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         value = self._judged()
-        loss, now = self.sum / self.steps, self.state
+        # Of one process, as the value is: else each would change its learning rate at another time.
+        loss, now = float(self.trainer.strategy.broadcast(self.sum / self.steps)), self.state
         self.schedule.after_epoch(value if self.watched else loss)
         seconds = time.perf_counter() - self.begun
         rates = [group["lr"] for group in self.optimizers().param_groups]  # type: ignore[union-attr]
@@ -217,6 +227,8 @@ class Loop(pl.LightningModule):
         for mean, now in zip(
             self.mean.state_dict().values(), self.network.state_dict().values(), strict=True
         ):
+            if torch.equal(mean, now):  # edges of bins, infinities among them, never move
+                continue
             if mean.is_floating_point():
                 mean.lerp_(now, share)
             else:
@@ -250,7 +262,7 @@ class Loop(pl.LightningModule):
 
     def _look(self, batch: Tensor, batch_idx: int) -> None:
         """Are the losses since the last look numbers?"""
-        losses = torch.stack(self.unseen).double().cpu()
+        losses = torch.stack(self.unseen).cpu().double()  # Apple's devices have no float64
         wrong = ~(losses.abs() < _EXPLODED)
         if wrong.any():
             number = batch_idx + 1 - len(losses) + int(wrong.nonzero()[0])

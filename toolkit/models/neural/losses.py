@@ -102,7 +102,9 @@ class TargetLoss:
         if self.kind == "focal":
             return focal(logits, y, self.alpha, self.gamma)
         if self.kind == "asymmetric":
-            return asymmetric(logits, y, self.gamma_positive, self.gamma_negative, self.margin)
+            loss = asymmetric(logits, y, self.gamma_positive, self.gamma_negative, self.margin)
+            negative, positive = self.class_weight or (1.0, 1.0)
+            return loss * torch.where(y > 0.5, positive, negative)
         return binary_cross_entropy(logits, y, self.class_weight or (1.0, 1.0))
 
 

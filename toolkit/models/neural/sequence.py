@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from toolkit.models.neural.tabular import Categories
 
+GROUP = 256  # rows that are encoded together
+
 
 class Padded(NamedTuple):
     """Events of a batch of rows, oldest first, padded at the end to the longest row.
@@ -182,7 +184,30 @@ class SequenceBranch(nn.Module):
         self.pooling = AttentionPooling(2 * sizes.hidden, sizes.pool, sizes.width)
 
     def forward(self, events: Padded) -> Tensor:
-        """→ [rows, width]; rows without events are for the fusion to mask."""
+        """→ [rows, width]; rows without events are for the fusion to mask.
+
+        A batch holds rows of any length, as one of like lengths would be of like rows, and BatchNorm would see
+        another world in each. So it is encoded in groups of like length, each as long as its longest row.
+        """
+        lengths = events.lengths
+        if len(lengths) <= GROUP:
+            return self._encoded(events)
+        order = lengths.argsort(stable=True)
+        groups = order.split(GROUP)
+        longest = [int(lengths[group[-1]]) for group in groups]
+        parts = [
+            self._encoded(
+                Padded(
+                    events.numeric[group, :steps],
+                    lengths[group],
+                    None if events.codes is None else events.codes[group, :steps],
+                )
+            )
+            for group, steps in zip(groups, longest, strict=True)
+        ]
+        return torch.cat(parts)[order.argsort()]
+
+    def _encoded(self, events: Padded) -> Tensor:
         numeric, lengths, codes = events
         if not numeric.shape[1]:  # nobody in this batch has events, and a recurrent layer needs a step
             numeric = numeric.new_zeros(len(numeric), 1, numeric.shape[2])

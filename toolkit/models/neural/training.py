@@ -18,7 +18,7 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.models.interface import Batch, Column, Progress, Task, require_columns
 from toolkit.models.neural.allocation import keep_buffers
 from toolkit.models.neural.batches import inputs
-from toolkit.models.neural.fitted import NeuralFitted, threaded
+from toolkit.models.neural.fitted import NeuralFitted, chosen, threaded
 from toolkit.models.neural.fusion import FusionSizes
 from toolkit.models.neural.graph import GraphSizes
 from toolkit.models.neural.heads import HeadSizes
@@ -77,17 +77,18 @@ def fit(
             (folder, _key(config, tasks, columns, train, valid, seed, threads)) if folder else None,
         )
         loop.run()
+    device = chosen(config.trainer.accelerator)  # Lightning leaves it on the CPU
     return NeuralFitted(
         tuple(tasks),
         labels.units,
         scaling,
         sizes,
-        loop.mean.eval(),
+        loop.mean.eval().to(device),
         config.graph.weighted,
         loop.state.best_epoch,
         (*notes, *loop.notes()),
         tuple(loop.state.epochs),
-        next(loop.mean.parameters()).device,
+        device,
         threads,
     )
 
@@ -180,6 +181,7 @@ def _key(
         [asdict(one) for one in columns],
         seed,
         threads,
+        str(chosen(config.trainer.accelerator)),
     ]
     found.update(json.dumps([facts, torch.__version__], sort_keys=True).encode())
     for batch in (train, valid):
@@ -187,7 +189,9 @@ def _key(
         for one in batch.modalities.sequences:
             arrays += [one.offsets, one.numeric, one.codes]
         for graph in batch.modalities.graphs:
-            arrays += [graph.X, graph.row_node, *(part.indices for part in graph.relations.values())]
+            arrays += [graph.X, graph.row_node]
+            for part in graph.relations.values():
+                arrays += [part.indptr, part.indices, part.weight]
         for array in arrays:
             found.update(f"{array.shape}".encode())
             found.update(np.ascontiguousarray(array).data)
