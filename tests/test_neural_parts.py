@@ -556,3 +556,20 @@ def test_weights_of_both_signs_are_heard_no_louder_than_they_are() -> None:
     relation = Relation(np.array([0, 2]), np.array([0, 1]), np.array([1, -0.99999], np.float32))
     heard = graph.aggregate(torch.tensor([[1.0], [2.0]]), graph.averaging(relation))
     assert abs(float(heard[0, 0])) < 1
+
+
+def test_a_node_among_its_neighbours_is_the_propagation_of_a_gcn() -> None:
+    """(D + I)⁻¹ (A + I) X for edges of weight 1, written with dense matrices; a node alone hears itself."""
+    rng = np.random.default_rng(0)
+    A = (rng.random((30, 30)) < 0.1).astype(np.float32)
+    np.fill_diagonal(A, 0)
+    A[7] = 0
+    node, neighbour = np.nonzero(A)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(node, minlength=30))])
+    relation = Relation(indptr, neighbour, np.ones(len(neighbour), np.float32))
+    X = torch.randn(30, 5)
+    own = torch.from_numpy(A) + torch.eye(30)
+    edges = graph.averaged(graph.with_own(graph.edges(relation)))
+    torch.testing.assert_close(graph.aggregate(X, edges), own @ X / own.sum(1, keepdim=True))
+    assert torch.equal(graph.aggregate(X, edges)[7], X[7])
+    assert graph.gather(X, [edges], beside=False).shape == (30, 5)

@@ -16,7 +16,16 @@ from torch import Tensor
 from toolkit.errors import DataError, did_you_mean
 from toolkit.modalities import Graph, Modalities, Sequences
 from toolkit.models.interface import require_width
-from toolkit.models.neural.graph import Block, Edges, averaged, connected, edges, gather, neighbourhood
+from toolkit.models.neural.graph import (
+    Block,
+    Edges,
+    averaged,
+    connected,
+    edges,
+    gather,
+    neighbourhood,
+    with_own,
+)
 from toolkit.models.neural.network import Network
 from toolkit.models.neural.scaling import ScaledEvents, ScaledNodes, Scaling
 from toolkit.models.neural.sequence import Padded
@@ -143,7 +152,9 @@ def tensors(value: Any) -> list[Tensor]:
     return found
 
 
-def inputs(scaling: Scaling, X: np.ndarray, modalities: Modalities, *, hops: int, weighted: bool) -> Inputs:
+def inputs(
+    scaling: Scaling, X: np.ndarray, modalities: Modalities, *, hops: int, weighted: bool, beside: bool = True
+) -> Inputs:
     """Scale and encode rows. Raises DataError where they lack what the network was fitted on."""
     require_width(X, scaling.columns)
     numeric = codes = None
@@ -158,7 +169,7 @@ def inputs(scaling: Scaling, X: np.ndarray, modalities: Modalities, *, hops: int
     places = None
     if scaling.nodes is not None:
         graph = _named(scaling.nodes.name, modalities.graphs, "graph")
-        places = _places(scaling.nodes, graph, hops, weighted)
+        places = _places(scaling.nodes, graph, hops, weighted, beside)
     for count in [*(len(one.start) for one in events), *([] if places is None else [len(places.node)])]:
         if count != len(X):
             raise DataError(
@@ -193,10 +204,12 @@ def _events(scaled: ScaledEvents, sequences: Sequences) -> Events:
     )
 
 
-def _places(scaled: ScaledNodes, graph: Graph, hops: int, weighted: bool) -> Places:
+def _places(scaled: ScaledNodes, graph: Graph, hops: int, weighted: bool, beside: bool) -> Places:
     features = tuple(feature.name for feature in graph.features)
     _require_same(scaled.name, (*scaled.features, *scaled.relations), (*features, *graph.relations))
     raw = [edges(relation, weighted) for relation in graph.relations.values()]
+    related = connected(raw)
+    raw = raw if beside else [with_own(one) for one in raw]
     node = torch.from_numpy(graph.row_node.astype(np.int64))
     needed = torch.unique(node)
     if hops == 2:
@@ -204,10 +217,10 @@ def _places(scaled: ScaledNodes, graph: Graph, hops: int, weighted: bool) -> Pla
     # Only what is needed is scaled and gathered, each node with all its edges: few rows cost little.
     block = neighbourhood(raw, needed)
     X = torch.from_numpy(scaled(graph, block.nodes.numpy()))
-    gathered = gather(X, [averaged(one) for one in block.relations], own=X[block.targets])
+    gathered = gather(X, [averaged(one) for one in block.relations], X[block.targets], beside)
     place = torch.zeros(len(graph.X), dtype=torch.int64)
     place[needed] = torch.arange(len(needed))
-    return Places(gathered, node, place, connected(raw)[node], tuple(raw) if hops == 2 else ())
+    return Places(gathered, node, place, related[node], tuple(raw) if hops == 2 else ())
 
 
 def _require_same(name: str, fitted: Sequence[str], given: Sequence[str]) -> None:

@@ -69,12 +69,18 @@ class NeuralFitted:
         require_width(X, self.scaling.columns)
         outputs = []
         hops = self.sizes.graph.hops if self.sizes.graph else 1
+        beside = not self.sizes.graph or self.sizes.graph.own == "beside"
         with scoring(self.network, self.threads):
             for start in range(0, max(len(X), 1), _SLICE):
                 rows = np.arange(start, min(start + _SLICE, len(X)))
                 part = modalities if len(rows) == len(X) else modalities.some(rows)
                 ready = inputs(
-                    self.scaling, X[start : start + _SLICE], part, hops=hops, weighted=self.weighted
+                    self.scaling,
+                    X[start : start + _SLICE],
+                    part,
+                    hops=hops,
+                    weighted=self.weighted,
+                    beside=beside,
                 )
                 outputs.append(predicted(self.network, ready.on(self.device), self.tasks, self.units))
         joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]

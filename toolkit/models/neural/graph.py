@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class GraphSizes:
     hidden: int = 128
     hops: int = 1
     dropout: float = 0.1
+    own: Literal["beside", "among"] = "beside"
 
 
 class Edges(NamedTuple):
@@ -47,6 +48,17 @@ def edges(relation: Relation, weighted: bool = True) -> Edges:
     """A relation as tensors; not weighted: every edge counts 1."""
     weight = torch.from_numpy(relation.weight).float() if weighted else torch.ones(len(relation.indices))
     return Edges(torch.from_numpy(relation.indptr).long(), torch.from_numpy(relation.indices).long(), weight)
+
+
+def with_own(edges: Edges) -> Edges:
+    """The same edges, each node's first one to itself, of weight 1: GCN (Kipf, Welling 2017), rows normalised."""
+    nodes = len(edges.indptr) - 1
+    indptr = edges.indptr + torch.arange(nodes + 1)
+    own = torch.zeros(len(edges.indices) + nodes, dtype=torch.bool)
+    own[indptr[:-1]] = True
+    indices, weight = torch.arange(nodes).new_empty(len(own)), edges.weight.new_ones(len(own))
+    indices[own], indices[~own], weight[~own] = torch.arange(nodes), edges.indices, edges.weight
+    return Edges(indptr, indices, weight)
 
 
 def averaged(edges: Edges) -> Edges:
@@ -87,9 +99,11 @@ def aggregate(X: Tensor, edges: Edges) -> Tensor:
     )
 
 
-def gather(X: Tensor, relations: Sequence[Edges], own: Tensor | None = None) -> Tensor:
-    """[own | aggregate of relation 1 | …]: [nodes, (1 + relations) · channels]. own: X unless given."""
-    return torch.cat([X if own is None else own, *(aggregate(X, edges) for edges in relations)], 1)
+def gather(X: Tensor, relations: Sequence[Edges], own: Tensor | None = None, beside: bool = True) -> Tensor:
+    """[own | aggregate of relation 1 | …]: [nodes, (1 + relations) · channels]. own: X unless given; beside:
+    false leaves it out."""
+    first = [X if own is None else own] if beside else []
+    return torch.cat([*first, *(aggregate(X, edges) for edges in relations)], 1)
 
 
 class Block(NamedTuple):
@@ -125,10 +139,10 @@ class GraphBranch(nn.Module):
         super().__init__()
         if sizes.hops not in (1, 2):
             raise ValueError(f"hops is 1 or 2, not {sizes.hops}")
-        self.width, self.hops = sizes.width, sizes.hops
+        self.width, self.hops, self.beside = sizes.width, sizes.hops, sizes.own == "beside"
         widths = [sizes.features, *[sizes.hidden] * (sizes.hops - 1)]
         self.layers = nn.ModuleList(
-            nn.Linear((1 + sizes.relations) * width, sizes.hidden) for width in widths
+            nn.Linear((self.beside + sizes.relations) * width, sizes.hidden) for width in widths
         )
         self.dropout = nn.Dropout(sizes.dropout)
         self.project = nn.Linear(sizes.hidden, sizes.width)
@@ -144,7 +158,7 @@ class GraphBranch(nn.Module):
         hidden = self._hop(0, gathered)
         if self.hops == 2:
             assert block is not None, "two hops need the edges between the nodes: neighbourhood()"
-            hidden = self._hop(1, gather(hidden, block.relations, own=hidden[block.targets]))
+            hidden = self._hop(1, gather(hidden, block.relations, hidden[block.targets], self.beside))
         return self.project(hidden)
 
     def embed(self, gathered: Tensor, relations: Sequence[Edges]) -> Tensor:

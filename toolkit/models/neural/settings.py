@@ -75,6 +75,10 @@ class GraphSettings(Node):
     hops: Literal[1, 2] = Field(1, description="1: neighbours; 2: their neighbours too.")
     dropout: Dropout = 0.1
     weighted: bool = Field(True, description="Means over neighbours by the edges' weights; false: all alike.")
+    own: Literal["beside", "among"] = Field(
+        "beside",
+        description="A node's own vector beside the mean of its neighbours, or among them: half the weights, for few rows.",
+    )
 
 
 class FusionSettings(Node):

@@ -58,7 +58,14 @@ def fit(
     with threaded(threads), _seeded(seed), _kept(keep, config.trainer.devices) as folder:
         keep_buffers()
         ready = [
-            inputs(scaling, batch.X, batch.modalities, hops=config.graph.hops, weighted=config.graph.weighted)
+            inputs(
+                scaling,
+                batch.X,
+                batch.modalities,
+                hops=config.graph.hops,
+                weighted=config.graph.weighted,
+                beside=config.graph.own == "beside",
+            )
             for batch in (train, valid)
         ]
         network = Network(sizes)
