@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import Any, Protocol
 
 from hydra._internal.sources_registry import SourcesRegistry
@@ -75,7 +73,6 @@ class Sweeper(BasicSweeper):
         )
         batches = self.split_arguments(words, self.max_batch_size)
         jobs = [job for batch in batches for job in batch]
-        warm = self._warm_up(len(jobs))
         # Mistakes of any of them are told before the first one starts.
         composed, names = zip(*(self._compose(number, job) for number, job in enumerate(jobs)), strict=True)
         given = list(self.config.hydra.overrides.hydra)
@@ -88,7 +85,6 @@ class Sweeper(BasicSweeper):
             self.task.swept, self.task.numbers = frozenset(swept(jobs)), numbered(jobs)
             self.task.declared = tuple(map(digest, composed))
             self.task.quiet = all(config.get("quiet") for config in composed)
-            warm.join()
             done = sum(folder.finished(number) for number in range(len(jobs)))
             if again:
                 self.task.say(f"going on in {folder.path}: {done} of {len(jobs)} jobs are done")
@@ -103,22 +99,6 @@ class Sweeper(BasicSweeper):
             self.task.codes.append(
                 self.task.ended([folder.record(n) or Record(n, "died") for n in range(len(jobs))])
             )
-
-    def _warm_up(self, jobs: int) -> Thread:
-        """Let joblib's worker processes, which it keeps, import the toolkit while this one composes the jobs."""
-        settings = dict(getattr(self.launcher, "joblib", {}))
-        workers = side_by_side(settings.get("n_jobs") or 1, jobs)
-
-        def start() -> None:
-            from joblib import Parallel, delayed
-
-            Parallel(n_jobs=settings["n_jobs"], backend="loky")(
-                delayed(import_module)("toolkit.runner") for _ in range(workers)
-            )
-
-        thread = Thread(target=start if workers > 1 else int, daemon=True)
-        thread.start()
-        return thread
 
     def _compose(self, number: int, job: list[str]) -> tuple[Any, str]:
         """What a job composes into, and the name of its folder."""
@@ -182,13 +162,9 @@ def _at_work(folder: SweepFolder, job: int) -> bool:
 
 def share(workers: int, jobs: int) -> int:
     """Threads for each job when `workers` of them (joblib's count: -1 is one per core) run side by side; 0: all."""
-    at_once = side_by_side(workers, jobs)
-    return max((os.cpu_count() or 1) // at_once, 1) if at_once > 1 else 0
-
-
-def side_by_side(workers: int, jobs: int) -> int:
-    """How many jobs run at once."""
-    return min(workers if workers > 0 else max((os.cpu_count() or 1) + 1 + workers, 1), max(jobs, 1))
+    cores = os.cpu_count() or 1
+    at_once = min(workers if workers > 0 else max(cores + 1 + workers, 1), max(jobs, 1))
+    return max(cores // at_once, 1) if at_once > 1 else 0
 
 
 class FileConfigSource(Declarations):
