@@ -12,6 +12,7 @@ import pytest
 from small import AGAIN, FOREST, LIGHTGBM, LOGISTIC, clean, dated, experiment, flat, people
 
 from toolkit.errors import DataError
+from toolkit.models import store
 from toolkit.models.interface import Batch
 from toolkit.registry import models
 from toolkit.training import experiment as experiments
@@ -62,6 +63,24 @@ def test_an_interrupted_run_finds_its_finished_fits_again(
             experiment(config).run()
     assert fitted(config) == ["lightgbm on y"]
     assert fitted(config) == []
+
+
+def test_what_a_network_goes_on_from_is_kept_until_its_fit_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = flat(tmp_path, clean(300), model=short("multimodal"))
+    state = Path(config.cache) / "unfinished"
+
+    def killed(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "save", killed)  # learnt to the end, and not yet written down
+        with pytest.raises(Killed):
+            experiment(config).run()
+    assert len([*state.glob("*/state.safetensors")]) == 1
+    assert fitted(config) == ["multimodal"]
+    assert [*state.glob("*")] == []
 
 
 def test_a_fit_that_is_found_is_the_fit_that_was_made(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def random_relation(nodes: int, edges: int, seed: int) -> tuple[Relation, np.nda
 
 def test_aggregation_is_a_product_with_the_dense_weights_and_so_is_its_gradient() -> None:
     relation, dense = random_relation(9, 30, 1)
-    edges = graph.averaging(relation)
+    edges = graph.averaged(graph.edges(relation))
     share = torch.tensor(dense / np.maximum(dense.sum(1, keepdims=True), 1e-9))
     X = torch.randn(9, 4, requires_grad=True)
     other = X.detach().clone().requires_grad_()
@@ -239,7 +239,7 @@ def test_a_hop_with_unit_weights_equals_sageconv_of_torch_geometric() -> None:
     from torch_geometric.nn import SAGEConv
 
     relation, _ = random_relation(9, 30, 2)
-    edges, X = graph.averaging(relation, weighted=False), torch.randn(9, 4)
+    edges, X = graph.averaged(graph.edges(relation, weighted=False)), torch.randn(9, 4)
     theirs = SAGEConv(4, 6)
     node = torch.repeat_interleave(torch.arange(9), edges.indptr.diff())
     ours = nn.functional.linear(
@@ -252,7 +252,7 @@ def test_a_hop_with_unit_weights_equals_sageconv_of_torch_geometric() -> None:
 
 @pytest.mark.parametrize("hops", [1, 2])
 def test_some_nodes_get_the_same_as_with_the_whole_graph(hops: int) -> None:
-    relations = [graph.averaging(random_relation(12, 20, seed)[0]) for seed in (3, 4)]
+    relations = [graph.averaged(graph.edges(random_relation(12, 20, seed)[0])) for seed in (3, 4)]
     gathered = graph.gather(torch.randn(12, 3), relations)
     branch = GraphBranch(GraphSizes(3, 2, width=5, hidden=7, hops=hops)).eval()
     whole = branch.embed(gathered, relations)
@@ -271,7 +271,7 @@ def test_some_nodes_get_the_same_as_with_the_whole_graph(hops: int) -> None:
 @pytest.mark.parametrize("hops", [1, 2])
 def test_the_graph_branch_learns_xor_of_a_nodes_own_and_its_neighbours_sign(hops: int) -> None:
     ring = Relation(np.arange(65), np.roll(np.arange(64), 1), np.ones(64, "float32"))
-    relations, X = [graph.averaging(ring)], torch.randn(64, 1).sign()
+    relations, X = [graph.averaged(graph.edges(ring))], torch.randn(64, 1).sign()
     y = (X[:, 0] != X[relations[0].indices, 0]).float()
     gathered = graph.gather(X, relations)
     branch = GraphBranch(GraphSizes(1, 1, 8, 16, hops, dropout=0.0))
@@ -450,7 +450,7 @@ SIZES = NetworkSizes(
 
 
 def whole_input(network: Network, rows: int = 6) -> dict[str, Any]:
-    relations = [graph.averaging(random_relation(rows, 10, seed)[0]) for seed in (5, 6)]
+    relations = [graph.averaged(graph.edges(random_relation(rows, 10, seed)[0])) for seed in (5, 6)]
     gathered = graph.gather(torch.randn(rows, 3), relations)
     return {
         "numeric": torch.randn(rows, 3),
@@ -554,7 +554,7 @@ def test_balanced_classes_count_in_the_asymmetric_loss_too() -> None:
 
 def test_weights_of_both_signs_are_heard_no_louder_than_they_are() -> None:
     relation = Relation(np.array([0, 2]), np.array([0, 1]), np.array([1, -0.99999], np.float32))
-    heard = graph.aggregate(torch.tensor([[1.0], [2.0]]), graph.averaging(relation))
+    heard = graph.aggregate(torch.tensor([[1.0], [2.0]]), graph.averaged(graph.edges(relation)))
     assert abs(float(heard[0, 0])) < 1
 
 

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from toolkit.config.modalities import EventSequence, RelationGraph
 from toolkit.config.node import Node
 from toolkit.config.text import HashedText
-from toolkit.config.time import SpanText, StepText, WindowText, ZoneText
+from toolkit.config.time import PastWindowText, SpanText, StepText, WindowText, ZoneText
 from toolkit.training.threshold import ThresholdConfig
 
 Simple = Literal[
@@ -314,16 +314,9 @@ class Windows(FeatureNode):
 
     kind: Literal["windows"]
     table: str
-    windows: list[WindowText] = ["all"]
+    windows: list[PastWindowText] = ["all"]
     where: str | None = None
     features: list[WindowFeature] = Field(min_length=1)
-
-    @field_validator("windows")
-    @classmethod
-    def close_at_the_cutoff(cls, value: list[str]) -> list[str]:
-        if "horizon" in value:
-            raise ValueError("a feature's window closes at the cutoff; `horizon` lies after it")
-        return value
 
 
 Part = Literal["month", "quarter", "year", "weekday", "day", "week", "dayofyear"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from toolkit.config.names import WrongNameError
 from toolkit.config.node import Node
 from toolkit.config.tables import Dataset, Relation
-from toolkit.config.time import WindowText
+from toolkit.config.time import PastWindowText
 from toolkit.errors import did_you_mean, nearest
 
 MODALITIES = ("sequence", "graph")  # the kinds of feature sets that are no columns of the design matrix
@@ -24,7 +24,7 @@ class EventSequence(Node):
     description: str = ""
     table: str
     last: int = Field(ge=1, le=1000, description="events kept, counted from the cutoff back")
-    window: WindowText = Field("all", description="span before the cutoff, or `all`")
+    window: PastWindowText = Field("all", description="span before the cutoff, or `all`")
     where: str | None = Field(None, description="SQL condition over the table's columns")
     columns: list[str] = Field(
         [],
@@ -34,13 +34,6 @@ class EventSequence(Node):
         ["gap", "age"],
         description="gap: ln(1 + days) since the event before; age: ln(1 + days) from the event to the cutoff",
     )
-
-    @field_validator("window")
-    @classmethod
-    def closes_at_the_cutoff(cls, value: str) -> str:
-        if value == "horizon":
-            raise ValueError("a feature's window closes at the cutoff; `horizon` lies after it")
-        return value
 
     @model_validator(mode="after")
     def channels_differ(self) -> EventSequence:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from toolkit.config.node import Node
-from toolkit.config.time import WindowText
+from toolkit.config.time import PastWindowText
 
 
 class HashedText(Node):
@@ -17,14 +17,7 @@ class HashedText(Node):
     description: str = ""
     table: str
     column: str = Field(description="a column of texts")
-    window: WindowText = Field("all", description="span before the cutoff, or `all`")
+    window: PastWindowText = Field("all", description="span before the cutoff, or `all`")
     where: str | None = Field(None, description="SQL condition over the table's columns")
     size: int = Field(256, ge=2, le=8192, description="columns that words are hashed to")
     ngrams: Literal[1, 2] = Field(1, description="2: pairs of neighbouring words count too")
-
-    @field_validator("window")
-    @classmethod
-    def closes_at_the_cutoff(cls, value: str) -> str:
-        if value == "horizon":
-            raise ValueError("a feature's window closes at the cutoff; `horizon` lies after it")
-        return value

@@ -99,6 +99,12 @@ def _checked_window(text: str) -> str:
     return text
 
 
+def _checked_past(text: str) -> str:
+    if text == "horizon":
+        raise ValueError("a feature's window closes at the cutoff; `horizon` lies after it")
+    return text
+
+
 def _checked_step(text: str) -> str:
     step(text)
     return text
@@ -118,6 +124,9 @@ def _pattern(extra: str = "") -> WithJsonSchema:
 
 SpanText = Annotated[str, AfterValidator(_checked_span), _pattern()]
 WindowText = Annotated[str, AfterValidator(_checked_window), _pattern("|all|horizon")]
+PastWindowText = Annotated[
+    str, AfterValidator(_checked_past), AfterValidator(_checked_window), _pattern("|all")
+]
 StepText = Annotated[str, AfterValidator(_checked_step), _pattern(r"(\s+on\s+\w+)?")]
 ZoneText = Annotated[str, AfterValidator(_checked_zone)]
 

@@ -113,12 +113,12 @@ class Encoder:
         X = Encoder(features, self.capped).transform(nodes.columns).X
         return Graph(nodes.name, X, features, nodes.row_node, nodes.relations)
 
-    def transform(self, frame: Frame) -> Encoded:
+    def transform(self, frame: Frame, rows: int | None = None) -> Encoded:
         """Encode rows: float32 [rows, columns], and how many rows hold an unknown level, per column.
 
         Missing values and unknown levels are NaN; True and False are 1 and 0. Extra columns are
         ignored. Raises DataError if a column is missing, is not numeric, or holds a value that float32
-        cannot (infinity included).
+        cannot (infinity included). rows: how many there are, where no column may be there to tell.
         """
         _require(frame, self.columns)
         unseen: dict[str, int] = {}
@@ -130,7 +130,8 @@ class Encoder:
             else:
                 codes, unseen[column.name] = self._codes(column, values)
                 ready.append(codes)
-        rows = len(ready[0]) if ready else _rows(frame)
+        if ready or rows is None:
+            rows = len(ready[0]) if ready else _rows(frame)
         X = np.empty((rows, len(ready)), np.float32)
         for start in range(0, rows, _BLOCK):
             for index, one in enumerate(ready):

@@ -276,7 +276,9 @@ def _drawn(graph: CompiledGraph, compiled: Compiled, matrix: Matrix, results: Re
         results = replace(results, frame=compiled.nodes.key)
         nodes = results.engine.one(exp.select(exp.Count(this=exp.Star())).from_(sql.table(NODES)))[0]
         found = results.engine.arrow(graphs.nodes_of_rows(COHORT, NODES))
+        row_node = np.full(len(matrix), -1)
         row_node[found[ROW].to_numpy()] = found[graphs.NODE].to_numpy()
+        assert (row_node >= 0).all(), "every row is an entity known at its cutoff, and all of those are nodes"
         described = {name: column for other in matrix.graphs for name, column in other.columns.items()}
         for part in graph.sets:
             if part.features[0].name not in described:

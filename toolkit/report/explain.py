@@ -109,9 +109,7 @@ def taken(columns: dict[str, Any], rows: NDArray[np.intp]) -> dict[str, Any]:
 
 def encode(encoder: Encoder, matrix: Matrix, rows: NDArray[np.intp]) -> NDArray[np.float32]:
     """X of some rows [rows, columns], as models see them."""
-    if not encoder.columns:
-        return np.empty((len(rows), 0), np.float32)
-    return encoder.transform(taken(matrix.columns, rows)).X
+    return encoder.transform(taken(matrix.columns, rows), len(rows)).X
 
 
 def rows_for(fitted: Fitted, spend: tuple[int, int, int]) -> int:

@@ -21,7 +21,6 @@ from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError, DataError
 from toolkit.modalities import NOTHING, Modalities, Sequences
-from toolkit.models.encode import Encoded
 from toolkit.prepare import matrix as matrices
 from toolkit.prepare.cohort import looking_back
 from toolkit.prepare.cutoffs import data_end, day_of
@@ -138,9 +137,7 @@ def score(
             why="the bundle was written by another version of the toolkit",
             fix="score with the version that wrote it (manifest.json), or run the recipe again",
         )
-    encoded = Encoded(np.empty((len(matrix), 0), np.float32), {})
-    if matrix.columns:
-        encoded = scorer.encoder.transform(matrix.columns)
+    encoded = scorer.encoder.transform(matrix.columns, len(matrix))
     besides = scorer.encoder.modalities(matrix.sequences, matrix.graphs)
     unseen = encoded.unseen | unseen_events(matrix.sequences, besides.sequences)
     return predict(scorer, matrix, tables, encoded.X, unseen, eligible, cutoffs, besides)

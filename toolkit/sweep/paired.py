@@ -136,7 +136,7 @@ def _draws_of(boot: EntityBootstrap, scored: Scored, rows: np.ndarray, total: in
 
     y, score, probability, decision = map(wide, (scored.y, *scored.arguments))
     if ranks_only and scored.type == "binary":
-        probability = decision = None  # a quarter of the time: nothing else is asked of them
+        probability = decision = None  # only what ranks rows is asked
     if scored.type == "regression":
         return boot.regression(y, score, rows=rows)  # type: ignore[arg-type]
     ask = boot.binary if scored.type == "binary" else boot.multiclass

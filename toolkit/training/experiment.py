@@ -262,9 +262,7 @@ def encoded(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndar
 
     Parts are encoded one by one, so that X never exists twice: 1,000,000 rows of 80 features are 0.3 GB.
     """
-    if not encoder.columns:  # events or relations alone
-        return np.empty((len(rows), 0), np.float32), {}
-    return encoder.transform({name: column[rows] for name, column in matrix.columns.items()})
+    return encoder.transform({name: column[rows] for name, column in matrix.columns.items()}, len(rows))
 
 
 def modalities(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> Modalities:

@@ -86,23 +86,19 @@ def fit(
 
     def find(some: Material, label: str) -> tuple[Fitted, float]:
         new: list[tuple[Fitted, float]] = []
+        made_of = settings | some.key()
+        unfinished = digest(made_of)[:32]
 
         def build(folder: Path) -> None:
-            keep = (
-                cache.place("unfinished", digest(material_key)[:32])
-                if getattr(built, "resumes", False)
-                else None
-            )
+            keep = cache.place("unfinished", unfinished) if getattr(built, "resumes", False) else None
             fitted, seconds = _fit(name, built, some, config, progress, keep)
-            if keep:
-                shutil.rmtree(keep, ignore_errors=True)
             store.save(folder / "model", model, fitted)
             (folder / "fit.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
             new.append((fitted, seconds))
 
-        material_key = settings | some.key()
-        folder = cache.entry("fits", material_key, build, label)
-        if new:
+        folder = cache.entry("fits", made_of, build, label)
+        if new:  # what a killed fit goes on from is not needed once the whole one is kept
+            shutil.rmtree(cache.root / "unfinished" / unfinished, ignore_errors=True)
             return new[0]
         seconds = json.loads((folder / "fit.json").read_text(encoding="utf-8"))["seconds"]
         return store.load(folder / "model"), float(seconds)
@@ -145,5 +141,14 @@ def library_versions() -> dict[str, str]:
                 continue
         return "?"
 
-    libraries = ("numpy", "scikit-learn", "lightgbm", "xgboost", "torch", "duckdb", "pandas")
+    libraries = (
+        "numpy",
+        "scikit-learn",
+        "lightgbm",
+        "xgboost",
+        "torch",
+        "pytorch-lightning",
+        "duckdb",
+        "pandas",
+    )
     return {name: of(name, f"{name}-cpu") for name in libraries}

@@ -77,11 +77,6 @@ def averaged(edges: Edges) -> Edges:
     return edges._replace(weight=(edges.weight * share).float())
 
 
-def averaging(relation: Relation, weighted: bool = True) -> Edges:
-    """`averaged` edges of a relation."""
-    return averaged(edges(relation, weighted))
-
-
 def connected(relations: Sequence[Edges]) -> Tensor:
     """True where a node hears from any other, in any relation: bool [nodes]."""
     return torch.stack([edges.indptr.diff() > 0 for edges in relations]).any(0)
