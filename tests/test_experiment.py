@@ -18,7 +18,9 @@ from toolkit.registry import models
 from toolkit.training import experiment as experiments
 from toolkit.training.split import TRAIN, VALIDATION
 
-KINDS = [name for name in models.names() if name not in ("prior", "rule")]
+KINDS = [
+    name for name in models.names() if name not in ("prior", "rule", "formula")
+]  # a formula needs features
 
 
 def short(*kinds: str) -> dict[str, dict[str, Any]]:

@@ -199,7 +199,9 @@ class TestEveryFile:
         assert metrics["test_label_reads"] == 1
         labels = pq.read_table(kept / "predictions.parquet").to_pandas()
         for part, found in labels.groupby("part")["orders_again.label"]:
-            assert target["base_rates"][part] == pytest.approx({"rows": len(found), "mean": found.mean()})
+            rates = target["base_rates"][part]
+            assert (rates["rows"], rates["mean"]) == (len(found), pytest.approx(found.mean()))
+            assert rates["positives"] == found.sum() >= rates["positive_entities"]
 
     def test_predictions_have_every_validation_and_test_row_once(self, kept: Path) -> None:
         found = pq.read_table(kept / "predictions.parquet").to_pandas()

@@ -380,6 +380,25 @@ class TestCutoffs:
             said = work.run("score", f"run={run}", *words)
             assert f"scored at {after}," in said.out
 
+    def test_a_snapshot_is_the_newest_step_of_the_cohorts_rhythm(self, work: Work) -> None:
+        """Orders end on a day in December; of steps by the quarter from 2020-02-01 on, November's is the last."""
+        work.write({"conf/cohort/yearly.yaml": "cutoffs: {every: 3 months, start: 2020-02-01}\n"})
+        run = finished(work, "recipe=shop")
+        assert "scored at 2022-11-01," in work.run("score", f"run={run}", "snapshot=latest").out
+        assert "scored at 2022-11-20," in work.run("score", f"run={run}", "snapshot=2022-11-20").out
+        assert "scored at 2022-11-01," not in work.run("score", f"run={run}").out  # without a list: the end
+
+    def test_of_a_cohort_at_the_end_of_days_is_called_by_that_day(self, work: Work) -> None:
+        work.write({"conf/cohort/yearly.yaml": 'cutoffs: ["2021-01-01", "2022-01-01"]\nmoment: day_end\n'})
+        run = finished(work, "recipe=shop")
+        assert (
+            "scored at 2022-01-01," in work.run("score", f"run={run}", "cutoff=2022-01-01", "output=new").out
+        )
+        assert difference(run, work.folder / "new") <= 1e-12
+        orders = (work.folder / "data/orders.csv").read_text().split()[1:]
+        last = max(line.split(",")[1] for line in orders)
+        assert f"scored at {last}," in work.run("score", f"run={run}", "cutoff=latest").out
+
     def test_a_cutoff_after_the_data_is_told_and_one_long_after_it_refused(self, work: Work) -> None:
         run = finished(work, "recipe=shop")
         said = work.run("score", f"run={run}", "cutoff=2023-02-01")

@@ -31,7 +31,7 @@ USED_BY |= {
     ("features", name): "donor_multitarget"
     for name in ("gift_sequence", "relationship_graph", "contact_texts")
 }
-ENSEMBLES = {("model", "blend"), ("model", "stack")}  # made of others
+ENSEMBLES = {("model", name) for name in ("blend", "blend_equal", "blend_half", "stack")}  # made of others
 FLAT = {("dataset", "flat"), ("target", "label"), ("recipe", "flat_churn")}  # what `vars` and a path complete
 
 
@@ -53,7 +53,7 @@ def test_it_composes_and_validates(
     """As the one option of its group; a graph with the feature sets that describe its nodes."""
     monkeypatch.chdir(tmp_path)
     several = group in ("target", "features", "model")
-    others = ["lightgbm", "logistic"] if (group, name) in ENSEMBLES else []
+    others = ["lightgbm", "xgboost", "logistic"] if (group, name) in ENSEMBLES else []
     others += yaml.safe_load(path.read_text("utf-8")).get("nodes", [])
     words = [f"{group}=[{','.join([name, *others])}]" if several else f"{group}={name}"]
     if group != "recipe":

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from toolkit import __version__, bundle
+from toolkit.config.listing import Listing
 from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
 from toolkit.config.schema import Config, Engine
 from toolkit.config.tables import Dataset
@@ -43,7 +45,11 @@ class Head:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A bundle in memory. labels: columns that new tables need not have; features: columns, channels, relations."""
+    """A bundle in memory. labels: columns that new tables need not have; features: columns, channels, relations.
+
+    others: heads of further models, whose ranked lists are written too; usual: each column's usual encoded
+    value in training rows [columns], for reasons.
+    """
 
     name: str
     declaration: Declaration
@@ -55,6 +61,9 @@ class Scorer:
     features: tuple[str, ...]
     list_size: int
     engine: Engine
+    others: tuple[Head, ...]
+    listing: Listing
+    usual: np.ndarray | None
 
 
 def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
@@ -64,7 +73,8 @@ def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
         if name not in tables.loaded:
             continue
         columns = {c: column for c, column in tables[name].columns.items() if c not in table.derive}
-        declared[name] = table.model_copy(update={"columns": columns, "infer": False})
+        covers = str(tables[name].covers) if tables[name].covers else None
+        declared[name] = table.model_copy(update={"columns": columns, "infer": False, "covers": covers})
     relations = {name: r for name, r in dataset.relations.items() if r.table in declared}
     return dataset.model_copy(update={"tables": declared, "relations": relations})
 
@@ -82,17 +92,26 @@ def frozen_features(config: Config, compiled: Compiled) -> dict[str, FeatureSet]
     return found
 
 
-def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) -> None:
-    """Write the bundle of a run: the chosen models, and everything between a table and a score."""
+def write(
+    config: Config, compiled: Compiled, outcome: Outcome, folder: Path, usual: np.ndarray | None = None
+) -> None:
+    """Write the bundle of a run: the chosen models, and everything between a table and a score.
+
+    usual: of `toolkit.actions.reasons.usual`, where ranked lists give reasons.
+    """
     dataset = frozen_dataset(config.dataset, compiled.tables)
+    listed = listed_models(config)
     heads = []
     for position, task in enumerate(outcome.tasks):
-        chosen = outcome.chosen(task.name)
-        heads.append({
-            "name": task.name, "type": task.type, "classes": list(task.classes), "model": chosen.model, "position": position,
-            "calibrator": chosen.calibrator.to_dict(), "threshold": chosen.threshold and chosen.threshold.to_dict(),
-            "label_state": outcome.states[task.name].to_dict(), "logged": getattr(config.target[task.name], "transform", "none") == "log1p",
-        })  # fmt: skip
+        for one in outcome.of(task.name):
+            if not one.chosen and one.model not in listed:
+                continue
+            heads.append({
+                "name": task.name, "type": task.type, "classes": list(task.classes), "model": one.model, "position": position,
+                "calibrator": one.calibrator.to_dict(), "threshold": one.threshold and one.threshold.to_dict(),
+                "label_state": outcome.states[task.name].to_dict(), "logged": getattr(config.target[task.name], "transform", "none") == "log1p",
+                "chosen": one.chosen,
+            })  # fmt: skip
     used = {str(head["model"]) for head in heads}
     contents: dict[str, Any] = {
         "recipe.json": plain({
@@ -101,7 +120,7 @@ def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) ->
             "target": {name: node.model_dump(mode="json") for name, node in config.target.items()},
             "features": {name: node.model_dump(mode="json") for name, node in frozen_features(config, compiled).items()},
             "labels": sorted(compiled.labels), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
-            "feature_names": compiled.names,
+            "feature_names": compiled.names, "listing": config.listing.model_dump(mode="json"), "usual": usual,
             "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs],
         }),
         "encoder.json": outcome.encoder.to_dict(), "heads.json": plain(heads),
@@ -111,6 +130,14 @@ def write(config: Config, compiled: Compiled, outcome: Outcome, folder: Path) ->
             path, outcome.models[n], outcome.fitted[n]
         )
     bundle.write(folder, contents)
+
+
+def listed_models(config: Config) -> list[str]:
+    """Models whose ranked lists are written beside the chosen one's."""
+    listing = config.listing
+    if listing.file is None or listing.models == "chosen":
+        return []
+    return list(config.model) if listing.models == "all" else list(listing.models)
 
 
 def read(folder: Path) -> Scorer:
@@ -133,7 +160,8 @@ def read(folder: Path) -> Scorer:
             fix="score with the toolkit version that wrote it (manifest.json), or run the recipe again",
         ) from error
     models = {
-        name: store.load(found.path(f"models/{name}")) for name in {h.model: None for h in scorer.heads}
+        name: store.load(found.path(f"models/{name}"))
+        for name in {h.model: None for h in scorer.heads + scorer.others}
     }
     return replace(scorer, models=models)
 
@@ -146,20 +174,25 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
         TypeAdapter(dict[str, Target]).validate_python(recipe["target"]),
         TypeAdapter(dict[str, FeatureSet]).validate_python(recipe["features"]),
     )
-    parsed = tuple(
+    parsed = [
         Head(h["name"], h["type"], tuple(h["classes"]), h["model"], int(h["position"]), Calibrator.from_dict(h["calibrator"]),
              Threshold.from_dict(h["threshold"]) if h["threshold"] else None, bool(h["logged"]))
         for h in heads
-    )  # fmt: skip
+    ]  # fmt: skip
+    chosen = [bool(h.get("chosen", True)) for h in heads]
+    usual = recipe.get("usual")
     return Scorer(
         name=recipe["name"] or "bundle",
         declaration=declaration,
         encoder=Encoder.from_dict(encoder),
-        heads=parsed,
+        heads=tuple(head for head, its in zip(parsed, chosen, strict=True) if its),
         models={},
         labels=frozenset((table, column) for table, column in recipe["labels"]),
         coherent=tuple(tuple(chain) for chain in recipe["coherent"]),
         features=tuple(recipe["feature_names"]),
         list_size=int(recipe["list_size"]),
         engine=Engine.model_validate(recipe["engine"]),
+        others=tuple(head for head, its in zip(parsed, chosen, strict=True) if not its),
+        listing=Listing.model_validate(recipe.get("listing", {})),
+        usual=None if usual is None else np.array(usual, np.float32),
     )

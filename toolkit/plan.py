@@ -53,6 +53,7 @@ def tables(prepared: Prepared) -> list[str]:
         if table.ignored:
             lines.append("    in the file, not declared, not used: " + ", ".join(table.ignored))
     lines += [f"  assumed: {text}" for text in prepared.compiled.assumptions()]
+    lines += [f"  found: {text}" for text in prepared.found]
     return lines
 
 
@@ -91,7 +92,7 @@ def targets(prepared: Prepared) -> list[str]:
         tasks, y, states = label_all(prepared.compiled, prepared.matrix, assignment.rows(TRAIN))
     except DataError as error:
         return [*lines, f"  {error}"]
-    rates = base_rates(tasks, y, assignment)
+    rates = base_rates(tasks, y, assignment, prepared.matrix.entity)
     for task in tasks:
         target, state = prepared.compiled.targets[task.name], states[task.name]
         horizon = f", within {target.horizon} after the cutoff" if target.horizon else ""
@@ -103,7 +104,10 @@ def targets(prepared: Prepared) -> list[str]:
         if state.quantiles:
             quantiles = ", ".join(f"{key} {value:g}" for key, value in state.quantiles.items())
             lines.append(f"    quantile fitted on training rows: {quantiles}")
-        shown = [f"{part} {_rate(entry)} of {entry['rows']:,}" for part, entry in rates[task.name].items()]
+        shown = [
+            f"{part} {_rate(entry)} of {entry['rows']:,}{_few(entry)}"
+            for part, entry in rates[task.name].items()
+        ]
         lines.append("    " + ("mean: " if task.type == "regression" else "base rate: ") + "; ".join(shown))
         lines.append("    made of: " + ", ".join(f"{t}.{c}" for t, c in sorted(target.sources)))
     return lines
@@ -113,6 +117,13 @@ def _rate(entry: dict[str, Any]) -> str:
     if "shares" in entry:
         return ", ".join(f"{name} {share:.2%}" for name, share in entry["shares"].items())
     return "–" if entry["mean"] is None else f"{entry['mean']:.4f}"
+
+
+def _few(entry: dict[str, Any]) -> str:
+    """How many entities say yes, where it is not one for each row."""
+    if entry.get("positives", 0) == entry.get("positive_entities", 0):
+        return ""
+    return f" ({entry['positive_entities']:,} entities in {entry['positives']:,} rows)"
 
 
 def features(prepared: Prepared) -> list[str]:

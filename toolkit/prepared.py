@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,9 @@ from toolkit.config.measures import ColumnTarget
 from toolkit.config.schema import ColumnSplit, Config, RandomSplit
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, did_you_mean
+from toolkit.models.formula import Formula, names_in
 from toolkit.prepare import matrix as matrices
+from toolkit.prepare.found import found
 from toolkit.prepare.frame import link
 from toolkit.prepare.matrix import Compiled, Declaration, Matrix
 from toolkit.training.split import Assignment, assign
@@ -30,12 +32,13 @@ def declaration(config: Config) -> Declaration:
 
 @dataclass
 class Prepared:
-    """A recipe's data, ready to be split and fitted."""
+    """A recipe's data, ready to be split and fitted. found: what is to be known of the tables, a line each."""
 
     tables: Tables
     compiled: Compiled
     matrix: Matrix
     assignments: list[Assignment]
+    found: list[str] = field(default_factory=list)
 
 
 def prepare(config: Config, work: Workplace) -> Prepared:
@@ -45,11 +48,12 @@ def prepare(config: Config, work: Workplace) -> Prepared:
         tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress)
     with work.stage("cohort"):
         compiled = matrices.compile_all(declared, tables, work.engine, work.cache)
+        seen = found(config.cohort, tables, work.engine)
     with work.stage("features and targets"):
         matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
     for note in matrix.notes():
         log.warning("%s", note)
-    return Prepared(tables, compiled, matrix, splits(config, compiled, matrix))
+    return Prepared(tables, compiled, matrix, splits(config, compiled, matrix), seen)
 
 
 def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignment]:
@@ -96,3 +100,6 @@ def check_names(config: Config, features: list[str]) -> None:
                 where="evaluation.segments",
                 fix=did_you_mean(name, features),
             )
+    for name, model in config.model.items():
+        if isinstance(model, Formula):
+            names_in(model.score, features, f"model.{name}.score")

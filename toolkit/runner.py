@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 from toolkit import __version__, bundling, plan
+from toolkit.actions import listing, ranked, reasons
+from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
 from toolkit.prepared import check_names, prepare
@@ -55,9 +57,12 @@ def run(
     begun = time.perf_counter()
     with aside(folder) as place, logging_to(place.path / "run.log"):
         log.info("toolkit %s: %s %s", __version__, config.name, " ".join(overrides))
+        enriches = enriching.checked(config)
         with workplace(config, progress) as work:
             prepared = prepare(config, work)
-            check_names(config, [feature.name for feature in prepared.compiled.features])
+            features = [feature.name for feature in prepared.compiled.features]
+            check_names(config, features)
+            ranked.check(config, features, prepared.tables)
             fingerprint = matrices.fingerprint(prepared.compiled)
             backtest: list[dict[str, Any]] = []
             folds = len(prepared.assignments)
@@ -83,9 +88,19 @@ def run(
                 (place.path / "plan.txt").write_text(plan.text(config, prepared), encoding="utf-8")
                 record.write_data(prepared, place.path)
                 record.write_outcome(config, prepared, outcome, place.path)
-                bundling.write(config, prepared.compiled, outcome, place.path / "bundle")
+                usual = reasons.usual(prepared.matrix, outcome, config.seed) if config.listing.file else None
+                bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual)
                 (place.path / "config.yaml").write_text(kept, encoding="utf-8")
                 write_json(place.path / "environment.json", environment)
+            lists: list[listing.Written] = []
+            if config.listing.file:
+                with work.stage("listing"):
+                    lists = listing.of_run(prepared, work, place.path)
+                log.info("%s", "\n".join(line for one in lists for line in one.lines))
+                if enriches:
+                    with work.stage("enrichment", told=False):
+                        told = enriching.of_lists(enriches, lists, place.path, work.progress)
+                    log.info("%s", "\n".join(told))
             explained: dict[str, Explained] = {}
             if config.report.html and config.report.explain:
                 with work.stage("explaining"):
@@ -100,6 +115,7 @@ def run(
                             lists={path.name: path.read_bytes() for path in (place.path / "lists").iterdir()},
                             environment=environment,
                             tuned=[Tuned(n, s.metric, s.trials, s.importance) for n, s in outcome.studies.items()],
+                            next_lists={one.ranked.target: one.beginning() for one in lists if one.chosen},
                         ),
                         place.path / "report.html",
                     )  # fmt: skip

@@ -20,6 +20,7 @@ COMPOSING = {
 }
 OTHER = {
     "score": "score new data with a bundle",
+    "enrich": "fields beside a list's best rows, by a language model or rules",
     "compare": "runs side by side, or a sweep's leaderboard",
     "list": "recipes, and the options of every group",
     "schema": "write JSON Schemas for editors",

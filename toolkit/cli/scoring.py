@@ -9,22 +9,29 @@ from typing import Any
 import yaml
 from rich.text import Text
 
+from toolkit.cli.enriching import of_run
 from toolkit.cli.masking import MASK
 from toolkit.cli.terminal import OUT, Ticker, pairs, switches
 from toolkit.errors import ConfigError, nearest
 from toolkit.runfolder import aside, free
 
-HELP = """python -m toolkit score run=FOLDER [input=FOLDER] [cutoff=DAY|latest] [output=FOLDER] [cache=FOLDER]
+HELP = """python -m toolkit score run=FOLDER [input=FOLDER] [snapshot=DAY|latest] [cutoff=DAY|latest]
+                        [previous=FOLDER|FILE] [output=FOLDER] [cache=FOLDER] [enrich=false]
                         [quiet=true] [verbose=true]
 
 Scores tables with a run's bundle. The features are recomputed by the code that trained on them.
 
-  run     a run's folder, or a bundle's
-  input   folder with the tables (CSV or Parquet); default: where the run found them
-  cutoff  moment to score at; default: latest, the end of the data
-  output  folder to write; default: outputs/scores/<run>/<time>
-  cache   folder of prepared data; default: the run's
-  quiet   true: only the folder is said; verbose=true: every detail
+  run       a run's folder, or a bundle's
+  input     folder with the tables (CSV or Parquet); default: where the run found them
+  snapshot  moment to score at; latest: the newest step of the cohort's rhythm (the default of a run that
+            writes a ranked list)
+  cutoff    the same; latest: the end of the data (the default of other runs)
+  previous  the list to compare a ranked list with: a run's or scoring's folder, or a CSV file; default: the
+            newest earlier one of this run
+  output    folder to write; default: outputs/scores/<run>/<time>
+  cache     folder of prepared data; default: the run's
+  enrich    false: a ranked list is not enriched, whatever the run declares
+  quiet     true: only the folder is said; verbose=true: every detail
 """
 
 
@@ -33,13 +40,24 @@ def score(arguments: list[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(HELP)
         return 0
-    given = pairs(arguments, ("run", "input", "cutoff", "output", "cache", "quiet", "verbose"))
+    given = pairs(
+        arguments,
+        ("run", "input", "snapshot", "cutoff", "previous", "output", "cache", "enrich", "quiet", "verbose"),
+    )
     say = switches(given)
     if "run" not in given:
         raise ConfigError(
             "which run's bundle should score?", where="command line", fix="run=outputs/<recipe>/<time>"
         )
+    if "snapshot" in given and "cutoff" in given:
+        raise ConfigError(
+            "`snapshot=` and `cutoff=` both name the moment",
+            where="command line",
+            fix="leave one of them out",
+        )
     from toolkit import bundling
+    from toolkit.actions import enrichment, listing
+    from toolkit.actions.enrichment import lists as enriching
     from toolkit.data.cache import Cache
     from toolkit.report.lists import file_name
     from toolkit.scoring import batch
@@ -47,22 +65,51 @@ def score(arguments: list[str]) -> int:
 
     folder = bundle_of(Path(given["run"]))
     scorer = bundling.read(folder)
+    if "previous" in given and not scorer.listing.file:
+        raise ConfigError(
+            "this run writes no ranked list that could be compared with another",
+            where="previous",
+            fix="leave it out, or run the recipe with `listing=latest`",
+        )
+    node = of_run(Path(given["run"])) if wanted(given) and scorer.listing.file else None
+    enriches = enrichment.ready(node) if node else None
     source, root = source_of(Path(given["run"], "config.yaml"), given)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    output = (
-        Path(given["output"])
-        if "output" in given
-        else free(Path("outputs/scores", file_name(scorer.name), stamp))
-    )
+    scores = Path("outputs/scores", file_name(scorer.name))
+    output = Path(given["output"]) if "output" in given else free(scores / stamp)
     with Ticker(say["quiet"], verbose=say["verbose"]) as ticker, aside(output) as place:
         Path(root).mkdir(parents=True, exist_ok=True)
         tell = within(ticker, "scoring")
-        scored = batch.score(scorer, source, given.get("cutoff"), Cache(Path(root)), scorer.engine, tell)
+        moment = given.get("cutoff"), given.get("snapshot")
+        scored = batch.score(scorer, source, moment[0], Cache(Path(root)), scorer.engine, tell, moment[1])
         ticker("writing", 0.0)
         lines = batch.write(scorer, scored, place.path)
+        if scorer.listing.file:
+            bundle, cutoff = listing.digest_of(folder), listing.cutoff_of(scored)
+            if "previous" in given:
+                last = listing.compared_with(scorer, Path(given["previous"]))
+            else:
+                near = [folder.parent, *beside(scores), *beside(output.parent)]
+                last = listing.newest_before(near, bundle, cutoff)
+            lists = listing.write(scorer, scored, place.path, bundle, last)
+            lines += [line for one in lists for line in one.lines]
+            if enriches:
+                lines += enriching.of_lists(enriches, lists, place.path, ticker)
     for line in [str(place.final)] if say["quiet"] else [*lines, f"files: {place.final}"]:
         OUT.print(Text(line), soft_wrap=True)
     return 0
+
+
+def wanted(given: dict[str, str]) -> bool:
+    """Whether the list is to be enriched, if the run declares it."""
+    if (value := given.get("enrich", "true").lower()) not in ("true", "false"):
+        raise ConfigError(f"`enrich={value}` is neither true nor false", where="command line")
+    return value == "true"
+
+
+def beside(folder: Path) -> list[Path]:
+    """Folders in a folder."""
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
 
 
 def bundle_of(given: Path) -> Path:

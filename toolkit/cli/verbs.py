@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.cli.comparing import compare
+from toolkit.cli.enriching import enrich
 from toolkit.cli.masking import masked, without_secrets
 from toolkit.cli.scoring import score
 from toolkit.cli.terminal import OUT, Ticker, job_title, pairs
@@ -25,7 +26,7 @@ from toolkit.config.schema import Config
 from toolkit.errors import ConfigError, UserError, did_you_mean
 from toolkit.runfolder import free
 
-__all__ = ["check", "compare", "listing", "plan", "run", "schema", "score", "show", "simulate"]
+__all__ = ["check", "compare", "enrich", "listing", "plan", "run", "schema", "score", "show", "simulate"]
 
 
 def typed(composed: Composed) -> Config:
@@ -83,11 +84,13 @@ def located(composed: Composed) -> Iterator[None]:
 def plan(composed: Composed) -> int:
     """What would happen, without training."""
     from toolkit import plan as plans
+    from toolkit.actions.enrichment.lists import checked
     from toolkit.prepared import check_names, prepare
     from toolkit.workplace import workplace
 
     config = typed(composed)
     with _ticker(config, composed) as ticker, located(composed), workplace(config, ticker) as work:
+        checked(config)
         prepared = prepare(config, work)
         check_names(config, [feature.name for feature in prepared.compiled.features])
         text = plans.text(config, prepared)
@@ -176,6 +179,8 @@ def simulate(composed: Composed) -> int:
         import pyarrow.parquet as pq
 
         OUT.print(Text(f"  {path.name}: {pq.ParquetFile(path).metadata.num_rows:,} rows"))
+    for path in sorted(folder.glob("*.csv")):
+        OUT.print(Text(f"  {path.name}: {path.stat().st_size / 1e6:,.1f} MB"))
     return 0
 
 

@@ -72,7 +72,7 @@ def composed(config: DictConfig) -> Composed:
     )  # fmt: skip
     _refuse_targets(raw, (), provenance)
     _refuse_missing(raw, provenance)
-    plain = _resolved(config, provenance)
+    plain = _rooted(_resolved(config, provenance))
     return Composed(
         plain=plain,
         provenance=provenance,
@@ -98,6 +98,17 @@ def _resolved(config: DictConfig, provenance: Provenance) -> dict[str, Any]:
                 fix = f"write it in the recipe's `vars`, or on the command line: +{found.group(1)}=…"
         raise ConfigError(f"`{key}`: {what}", where=str(provenance.where(key)), fix=fix) from None
     return cast(dict[str, Any], plain)
+
+
+def _rooted(plain: dict[str, Any]) -> dict[str, Any]:
+    """`dataset.root=FOLDER` stands for `source=folder source.path=FOLDER`."""
+    dataset, source = plain.get("dataset"), plain.get("source")
+    if not isinstance(dataset, dict) or not dataset.get("root"):
+        return plain
+    options = {}
+    if isinstance(source, dict) and source.get("kind") == "folder" and "csv" in source:
+        options = {"csv": source["csv"]}
+    return plain | {"source": {"kind": "folder", "path": str(dataset["root"]), **options}}
 
 
 def _refuse_missing(raw: Any, provenance: Provenance) -> None:

@@ -124,6 +124,13 @@ class Every(Node):
     every: StepText = Field(description="`1 week on sunday`, `1 month`, `1 year`")
     start: str | None = Field(None, description="first day; default: the first day with data before it")
     end: str | None = Field(None, description="last day; default: the last one with a complete horizon")
+    observed_in: str | None = Field(
+        None, description="table that every cutoff must lie in: after its first row and not after its end"
+    )
+    after: SpanText | None = Field(
+        None,
+        description="so long after the beginning of that table (default: of all of them), for windows to be full",
+    )
 
 
 class Cohort(Node):
@@ -131,6 +138,9 @@ class Cohort(Node):
 
     cutoffs: list[str] | Every | None = Field(
         None, description="days, a step, or none for tables without a clock"
+    )
+    moment: Literal["day_begin", "day_end"] = Field(
+        "day_begin", description="is a cutoff's day still to come (its midnight), or over and known?"
     )
     timezone: ZoneText = Field("UTC", description="zone in which a cutoff's midnight lies")
     where: str | None = Field(None, description="SQL condition over the entity table's columns")

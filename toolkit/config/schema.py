@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
+from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
+from toolkit.config.listing import Listing
 from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
 from toolkit.config.modalities import wrong_names
 from toolkit.config.names import WrongNameError, refuse, unknown
@@ -112,6 +114,11 @@ class Evaluation(Node):
     at: list[str] = Field(
         ["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500"
     )
+    per_list: list[Annotated[int, Field(ge=1)]] = Field(
+        [10, 25, 50, 100],
+        max_length=20,
+        description="rows from the top of each cutoff's list at which precision and capture are given, as means over test cutoffs",
+    )
     bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
 
     @field_validator("at", mode="before")
@@ -122,6 +129,11 @@ class Evaluation(Node):
             if not found or (found.group(1) and not 0 < float(found.group(1)) <= 100):
                 raise ValueError(f"`{item}` is no size of a list; write 5% (of the rows) or 500 (rows)")
         return [str(item) for item in value] if isinstance(value, list) else value
+
+    @field_validator("per_list")
+    @classmethod
+    def sizes_stand_once_the_smallest_first(cls, value: list[int]) -> list[int]:
+        return sorted(set(value))
 
     segments: list[str] = Field([], description="attributes by which test metrics are broken down")
     smallest_group: int = Field(50, ge=1, description="groups with fewer rows are withheld")
@@ -184,6 +196,8 @@ class Config(Node):
     audit: Audit = Audit()
     engine: Engine = Engine()
     report: Report = Report()
+    listing: Listing = Listing()
+    enrichment: Enrichment = NoEnrichment()
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -205,14 +219,46 @@ class Config(Node):
         for place in ("target", "features", "cohort"):
             node = getattr(self, place)
             wrong += unknown(node, "table", self.dataset.tables, "table", (place,))
+            wrong += unknown(node, "observed_in", self.dataset.tables, "table", (place,))
             wrong += unknown(node, "relation", self.dataset.relations, "relation", (place,))
         wrong += wrong_names(self.features, self.dataset)
         refuse("Config", wrong)
         return self
 
     @model_validator(mode="after")
+    def an_enriched_list_is_written(self) -> Config:
+        if isinstance(self.enrichment, Rows):
+            if self.listing.file is None:
+                raise ValueError("`enrichment` needs a ranked list; choose one: listing=latest")
+            if (name := self.enrichment.target) and name not in self.target:
+                raise ValueError(
+                    f"`enrichment.target` names `{name}`, which is not a target; {did_you_mean(name, self.target)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def ensembles_are_made_of_declared_models(self) -> Config:
         refuse("Config", wrong_members(self.model))
+        return self
+
+    @model_validator(mode="after")
+    def tuned_models_are_declared(self) -> Config:
+        wrong = []
+        for at, name in enumerate(getattr(self.tuning, "models", None) or []):
+            path, able = (
+                ("tuning", "models", at),
+                [n for n, m in self.model.items() if getattr(m, "search", None)],
+            )
+            if name not in self.model:
+                wrong.append(
+                    WrongNameError.among(path, name, f"no model of this recipe is called `{name}`", able)
+                )
+            elif name not in able:
+                what = f"`{name}` has no `search` space, so there is nothing to tune"
+                wrong.append(
+                    WrongNameError(path, name, what, "declare `search` in the model's file, or leave it out")
+                )
+        refuse("Config", wrong)
         return self
 
     @model_validator(mode="after")

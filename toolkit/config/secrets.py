@@ -8,6 +8,7 @@ from typing import Any
 NAMED = re.compile(r"(passw(or)?d|passphrase|passwd|pwd|secret|token|credential|apikey|dsn)s?$")
 HOLDERS = ("password", "passwords", "secret", "secrets", "token", "tokens", "credential", "credentials")
 NAMES = ("dataset", "cohort", "target", "features")
+COUNTED = re.compile(r"(max|min|num)_(\w+_)?tokens")  # how many, not which
 SHAPED = re.compile(
     r"://[^/\s]*:[^/\s]*@"  # user:password@ in an address
     r"|(^|[?&;,\s])\w*(password|passwd|pwd)\s*=\s*\S"  # password=… in a connection string
@@ -32,7 +33,7 @@ def named_secret(path: tuple[str | int, ...]) -> bool:
     whose keys are names of the user's own tables, columns, targets and features.
     """
     steps = [str(step) for step in path if not str(step).isdigit()]
-    if not steps or steps[0] in NAMES:
+    if not steps or steps[0] in NAMES or COUNTED.fullmatch(steps[-1]):
         return False
     if any(step.lower() in HOLDERS for step in steps[:-1]):
         return True

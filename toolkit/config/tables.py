@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.names import Path, WrongNameError, refuse, unknown
 from toolkit.config.node import Node
-from toolkit.config.time import ZoneText
+from toolkit.config.time import SpanText, ZoneText
 from toolkit.registry import worlds
 
 ColumnType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
@@ -35,6 +35,10 @@ class Column(Node):
     )
     timezone: ZoneText | None = Field(
         None, description="zone of stamps without an offset (default: UTC); stamps with one are converted"
+    )
+    unreadable: Literal["bad_row", "missing"] = Field(
+        "bad_row",
+        description="a cell that is not of the type: breaks the contract, or is missing and counted",
     )
     description: str = ""
 
@@ -68,8 +72,10 @@ POSITION = "@position"  # the column that then holds it: 1, 2, 3 … as text
 class Table(Node):
     """A declared table: what identifies a row, when the row became known, and its columns."""
 
-    read: str | None = Field(
-        None, description="file or database table to read; default: found by the table's name"
+    read: str | list[str] | None = Field(
+        None,
+        description="file or database table to read, or several whose rows are put together, earlier ones "
+        "first; default: found by the table's name",
     )
     key: list[str] | str | None = Field(
         None,
@@ -79,6 +85,11 @@ class Table(Node):
     entity: str | None = Field(None, description="column that holds the key of the entity the row is about")
     clock: str | None = Field(None, description="column saying when the row became known")
     event_time: str | None = Field(None, description="column saying when it happened, if not the clock")
+    covers: SpanText | Literal["auto"] | None = Field(
+        None,
+        description="what a row's clock is the beginning of: 7 days means that the row is known 7 days after "
+        "it; auto: 7 days if all clocks fall on one weekday; default: a date covers its day, a stamp nothing",
+    )
     known: Literal["always"] | None = Field(
         None, description="`always`: an undated table whose rows are assumed to be known at every cutoff"
     )
@@ -89,13 +100,28 @@ class Table(Node):
     derive: dict[str, str] = Field(
         {}, description="further columns as SQL expressions over the declared ones"
     )
-    on_bad_row: Literal["refuse", "drop"] = Field(
-        "refuse", description="rows that break the contract: refuse the table, or drop them (written aside)"
+    remarks: dict[str, str] = Field(
+        {}, description="what is counted and said of the rows, which stay: words → SQL condition"
+    )
+    on_bad_row: Literal["refuse", "drop", "leave_out"] = Field(
+        "refuse",
+        description="rows that break the contract: refuse the table, drop them (written aside), or drop them "
+        "and leave their entities out of every cohort, since what the rows would say of them is not known",
+    )
+    incomplete_end: Literal["keep", "drop"] = Field(
+        "keep",
+        description="drop: rows of the last day of the clock are set aside if they are far fewer, or add up "
+        "to far less, than on the same weekday before",
     )
     observed_until: str | None = Field(
         None, description="day up to which the table is complete, if later than its last row"
     )
     description: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is to be read, in order; () for what has the table's own name."""
+        return () if self.read is None else (self.read,) if isinstance(self.read, str) else tuple(self.read)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -113,6 +139,17 @@ class Table(Node):
             raise ValueError("has both a `clock` and `known: always`; keep one")
         if self.event_time and not self.clock:
             raise ValueError("`event_time` needs a `clock` that says when the row became known")
+        for option in ("covers", "incomplete_end"):
+            if getattr(self, option) not in (None, "keep") and not self.clock:
+                raise ValueError(f"`{option}` goes with a `clock`")
+        if self.on_bad_row == "leave_out" and not self.entity:
+            raise ValueError(
+                "`on_bad_row: leave_out` needs an `entity`: the column that names who is left out"
+            )
+        if self.read is not None and (not self.files or len(set(self.files)) < len(self.files)):
+            raise ValueError("`read` names at least one file, and each once")
+        if self.key == BY_ROW and len(self.files) > 1:
+            raise ValueError(f"`key: '{BY_ROW}'` goes with one file: a position says nothing about which one")
         if not self.columns and not self.infer:
             raise ValueError("declares no `columns`; list them, or say `infer: true`")
         return self
@@ -161,6 +198,9 @@ class Dataset(Node):
     """Tables and the relations between their entities."""
 
     entity: str = Field(description="table whose rows are the entities that are scored")
+    root: str | None = Field(
+        None, description="folder that holds the tables, in place of the recipe's source"
+    )
     tables: dict[str, Table]
     relations: dict[str, Relation] = {}
     description: str = ""

@@ -158,6 +158,14 @@ def step(text: str) -> Step:
     return Step(span(head), WEEKDAYS.index(day.strip()))
 
 
+TICK = timedelta(microseconds=1)  # instants are kept in microseconds
+
+
+def last_moment(day: datetime) -> datetime:
+    """The last microsecond of the day that begins at `day`: all of it is over, nothing of the next has begun."""
+    return day + timedelta(days=1) - TICK
+
+
 def to_local(moment: datetime, zone: str) -> datetime:
     """A naive UTC instant as the wall clock in `zone` shows it."""
     return moment.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).replace(tzinfo=None)

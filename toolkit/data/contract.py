@@ -256,12 +256,17 @@ def violations(table: Table, columns: dict[str, Column], frame: pd.DataFrame) ->
             if check == "not_nullable":
                 text = f"`{name}` is missing"
             elif check == "multiple_fields_uniqueness":
-                text = f"the key ({', '.join(table.keys)}) stands in an earlier row already"
+                text = repeated(table)
             else:
                 text = str(check)
             found.append((int(row), text))
         return sorted(found, key=lambda breach: not breach[1].endswith(" is missing"))
     return []
+
+
+def repeated(table: Table) -> str:
+    """The reason of a row whose key came before."""
+    return f"the key ({', '.join(table.keys)}) stands in an earlier row already"
 
 
 def _fits(pattern: str) -> Callable[[pd.Series], pd.Series]:
@@ -275,14 +280,18 @@ def required(table: Table, columns: dict[str, Column]) -> set[str]:
     return {*table.keys, *times, *(name for name, column in columns.items() if not column.nullable)}
 
 
+def _limited(column: Column) -> bool:
+    """Does a column say more of its values than their type and that they may be missing?"""
+    bounds = (column.ge, column.gt, column.le, column.lt)
+    return column.values is not None or bool(column.matches) or any(bound is not None for bound in bounds)
+
+
+def only_required(columns: dict[str, Column]) -> bool:
+    """Can a typed row break nothing but that a value may not be missing?"""
+    return not any(_limited(column) for column in columns.values())
+
+
 def checked_columns(table: Table, columns: dict[str, Column]) -> list[str]:
     """Columns that pandera has something to say about."""
     must = required(table, columns)
-    return [
-        name
-        for name, column in columns.items()
-        if name in must
-        or column.values is not None
-        or column.matches
-        or any(bound is not None for bound in (column.ge, column.gt, column.le, column.lt))
-    ]
+    return [name for name, column in columns.items() if name in must or _limited(column)]

@@ -7,9 +7,7 @@ and, if rows were rejected, `rejected.parquet` with them whole.
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +16,31 @@ import pyarrow.parquet as pq
 from sqlglot import exp
 
 from toolkit.config.tables import BY_ROW, POSITION, Column, Table
-from toolkit.data import contract, sql
+from toolkit.config.time import Span, span
+from toolkit.data import contract, rhythm, sql
 from toolkit.data.engine import Engine
+from toolkit.data.rejects import (
+    RAW,
+    REASON,
+    REJECTED,
+    ROW,
+    SHAPES,
+    TYPED,
+    Malformed,
+    refusal,
+    rejected_rows,
+    swallowed,
+    write_left_out,
+    write_rejected,
+)
 from toolkit.data.sources import Raw, unreadable
 from toolkit.data.text import LINES, SCANS
 from toolkit.errors import DataError
 
-KNOWN, TIME, ROW, REASON = "@known", "@time", "@row", "@reason"
-RAW, TYPED, REJECTED, KEPT = "@raw", "@typed", "@rejected", "@kept"  # while a table is read
+KNOWN, TIME = "@known", "@time"
+KEPT = "@kept"  # while a table is read
 END_OF_TIME = "9999-12-31 23:59:59"
-SHAPES = {"TOO MANY COLUMNS": "too many cells in the line", "MISSING COLUMNS": "too few cells in the line",
-          "UNQUOTED VALUE": "a quote that is not closed", "INVALID ENCODING": "bytes that are not UTF-8",
-          "LINE SIZE OVER MAXIMUM": "a line of more than 16 MB"}  # fmt: skip
+LAST_BEGINNING = "8999-12-31"  # periods that begin later end beyond the calendar
 
 
 def build(
@@ -37,15 +48,17 @@ def build(
     table: Table,
     keys: frozenset[str],
     derive: dict[str, sql.Expression],
+    remarks: dict[str, sql.Expression],
     engine: Engine,
     folder: Path,
 ) -> None:
     """Read, check and write one table. Raises DataError if rows break a contract that refuses them.
 
-    keys: columns that are keys here or elsewhere, and so stay text; derive: derived columns.
+    keys: columns that are keys here or elsewhere, and so stay text; derive: derived columns; remarks:
+    what is counted among the kept rows, words → condition.
     """
-    columns, undeclared = _read(raw, table, keys, engine)
-    malformed = _malformed(raw, engine)
+    files, malformed = _keep(raw, engine)
+    columns, undeclared = _declared(raw, table, keys, engine)
     inferred: dict[str, Column] = {}
     if table.infer:
         free = [name for name in undeclared if name not in keys]
@@ -57,23 +70,40 @@ def build(
         name: (columns | inferred)[name] for name in raw.columns if name in columns or name in inferred
     }
     _refuse_mixed_zones(raw, columns, engine)
-    _type(columns, engine)
-    rejected = _rejected(table, columns, engine)
-    total = engine.one(exp.select(exp.Count(this=exp.Star())).from_(sql.table(RAW)))[0] + len(malformed)
+    said = _type(columns, engine)
+    rejected = rejected_rows(table, columns, files, engine)
+    total = sum(files.values()) + len(malformed)
     counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
-    if counts and (table.on_bad_row == "refuse" or _swallowed(malformed)):
-        raise _refusal(raw, table, columns, rejected, malformed, counts, total, engine)
+    if counts and (table.on_bad_row == "refuse" or swallowed(malformed)):
+        raise refusal(raw, table, columns, rejected, malformed, counts, total, engine)
+    if table.on_bad_row == "leave_out" and rejected:
+        write_left_out(table, rejected, engine, folder)
+    stamps = rhythm.of(table.clock, TYPED, engine) if table.clock else None
+    covers = table.covers
+    if covers == "auto":
+        covers = "7 days" if stamps and stamps.weekday else None
+    if stamps:
+        said += stamps.words(table.covers, covers)
+        if end := rhythm.incomplete_end(str(table.clock), _numbers(columns, keys), TYPED, engine):
+            said.append(end.words(str(table.clock), table.incomplete_end == "drop"))
+            if table.incomplete_end == "drop":
+                rejected = dict.fromkeys(end.rows(TYPED, engine), end.reason) | rejected
+                counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
     if rejected:
         places = pa.array(list(rejected), pa.int64())
         engine.register(
             REJECTED, pa.table({ROW: places, REASON: pa.array(list(rejected.values()), pa.string())})
         )
-    _write(table, columns, derive, bool(rejected), engine, folder)
+    _write(table, columns, derive, span(covers) if covers else None, bool(rejected), engine, folder)
     if counts:
-        _write_rejected(raw, bool(rejected), malformed, engine, folder)
+        write_rejected(raw, bool(rejected), malformed, files, engine, folder)
     engine.view(KEPT, folder / "rows.parquet")
-    span = exp.select(exp.Min(this=sql.col(TIME)), exp.Max(this=sql.col(TIME))).from_(sql.table(KEPT))
-    first, last = engine.one(span)
+    for words, condition in remarks.items():
+        matching = sql.over(exp.Count(this=exp.Star()), condition.of(KEPT))
+        if count := engine.one(exp.select(matching).from_(sql.table(KEPT)))[0]:
+            said.append(f"{words}: {count:,} rows")
+    ends = exp.select(exp.Min(this=sql.col(TIME)), exp.Max(this=sql.col(TIME))).from_(sql.table(KEPT))
+    first, last = engine.one(ends)
     for name in (RAW, TYPED):
         engine.drop(name)
     types = _derived_types(derive, folder / "rows.parquet")
@@ -83,20 +113,48 @@ def build(
         "inferred": [name for name in raw.columns if name in inferred and name not in keys], "ignored": undeclared,
         "derived": {name: sorted(expression.columns) for name, expression in derive.items()},
         "first": first and first.isoformat(), "last": last and last.isoformat(),
+        "files": files, "only_in": _only_in(raw), "covers": covers, "remarks": said,
     }))  # fmt: skip
 
 
-def _read(
+def _keep(raw: Raw, engine: Engine) -> tuple[dict[str, int], Malformed]:
+    """Keep the raw rows, numbered from one, file after file. Returns the rows of each file, and lines that are none."""
+    files: dict[str, int] = {}
+    malformed: Malformed = []
+    kept: list[exp.Select] = []
+    number = exp.Window(this=sql.call("row_number"))
+    for index, part in enumerate(raw.parts or (raw,)):
+        for name in (LINES, SCANS):
+            engine.drop(name)
+        before = sum(files.values())
+        row = sql.named(exp.Add(this=number.copy(), expression=sql.literal(before)), ROW)
+        name = f"{RAW} {index}" if raw.parts else RAW
+        try:
+            engine.keep(name, exp.select(row, "*").from_(part.query.subquery()))
+        except DataError as error:
+            raise unreadable(part.origin, part.where, error.__cause__ or error) from None
+        files[part.origin] = engine.one(exp.select(exp.Count(this=exp.Star())).from_(sql.table(name)))[0]
+        lines = _malformed(part, engine)
+        malformed += [(n, line, f"{why} of {part.origin}") for n, line, why in lines] if raw.parts else lines
+        kept.append(exp.select("*").from_(sql.table(name)))
+    if raw.parts:
+        together = exp.union(*kept, distinct=False)
+        engine.keep(RAW, exp.select("*").from_(together.subquery()).order_by(sql.col(ROW)))
+        for index in range(len(kept)):
+            engine.drop(f"{RAW} {index}")
+    return files, malformed
+
+
+def _only_in(raw: Raw) -> dict[str, list[str]]:
+    """Column → the files that have it, where several are read and some lack it."""
+    found = {name: [part.origin for part in raw.parts if name in part.columns] for name in raw.columns}
+    return {name: files for name, files in found.items() if len(files) < len(raw.parts)}
+
+
+def _declared(
     raw: Raw, table: Table, keys: frozenset[str], engine: Engine
 ) -> tuple[dict[str, Column], list[str]]:
-    """Keep the raw rows, numbered from one. Returns the declared columns (keys as text) and the others."""
-    for name in (LINES, SCANS):
-        engine.drop(name)
-    number = sql.named(exp.Window(this=sql.call("row_number")), ROW)
-    try:
-        engine.keep(RAW, exp.select(number, "*").from_(raw.query.subquery()))
-    except DataError as error:
-        raise unreadable(raw.origin, raw.where, error.__cause__ or error) from None
+    """The declared columns of the raw rows (keys as text), and the other columns' names."""
     columns = {name: column for name, column in table.columns.items() if name in raw.columns}
     contract.check_declared(columns, f"dataset.tables.{raw.name}.columns", engine)
     for name in keys & set(columns):
@@ -112,7 +170,7 @@ def _read(
     return columns, [name for name in raw.columns if name not in columns]
 
 
-def _malformed(raw: Raw, engine: Engine) -> list[tuple[int, str, str]]:
+def _malformed(raw: Raw, engine: Engine) -> Malformed:
     """Lines of a text file that have the wrong shape, as the reader set them aside: (line, text, reason)."""
     if not raw.text:
         return []
@@ -123,11 +181,6 @@ def _malformed(raw: Raw, engine: Engine) -> list[tuple[int, str, str]]:
         for row in engine.arrow(query).to_pylist()
     }
     return sorted(found.values())
-
-
-def _swallowed(malformed: list[tuple[int, str, str]]) -> bool:
-    """Did an open quote swallow the lines after it? Then nobody can say how many rows are lost."""
-    return any(text == SHAPES["UNQUOTED VALUE"] and "\n" in line.strip() for _, line, text in malformed)
 
 
 def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) -> None:
@@ -151,15 +204,23 @@ def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) ->
             )
 
 
-def _type(columns: dict[str, Column], engine: Engine) -> None:
-    """Keep the typed rows, each with the reason if a cell of it cannot be read."""
+def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
+    """Keep the typed rows, each with the reason if a cell of it cannot be read.
+
+    Returns what to say of cells that are taken as missing because they cannot be read.
+    """
     values, reasons = [], []
+    excused: dict[str, exp.Expression] = {}
     for name, column in columns.items():
         cell = contract.present(name, column)
         value = contract.typed(cell, column)
         values.append(sql.named(value, name))
         if column.type != "text":
-            reasons.append(contract.reason(name, column, cell, value))
+            why = contract.reason(name, column, cell, value)
+            if column.unreadable == "missing":
+                excused[name] = why
+            else:
+                reasons.append(why)
     reason = exp.Coalesce(this=reasons[0], expressions=[*reasons[1:], exp.null()]) if reasons else exp.null()
     engine.keep(
         TYPED,
@@ -167,75 +228,37 @@ def _type(columns: dict[str, Column], engine: Engine) -> None:
             sql.table(RAW)
         ),
     )
+    if not excused:
+        return []
+    counts = [sql.named(exp.Count(this=why), name) for name, why in excused.items()]
+    found = engine.one(exp.select(*counts).from_(sql.table(RAW)))
+    return [
+        f"`{name}` is not {contract.A_NAME[columns[name].type]}, and so is missing: {count:,} rows"
+        for name, count in zip(excused, found, strict=True)
+        if count
+    ]
 
 
-def _rejected(table: Table, columns: dict[str, Column], engine: Engine) -> dict[int, str]:
-    """Row number → the first reason why it breaks the contract."""
-    rows = exp.select(sql.col(ROW)).from_(sql.table(TYPED)).order_by(sql.col(ROW))
-    readable = exp.Is(this=sql.col(REASON), expression=exp.null())
-    broken = engine.arrow(rows.select(sql.col(REASON)).where(exp.not_(readable)))
-    rejected = dict(zip(broken[ROW].to_pylist(), broken[REASON].to_pylist(), strict=True))
-    if checked := contract.checked_columns(table, columns):
-        typed = engine.arrow(rows.select(*(sql.col(name) for name in checked)).where(readable))
-        frame = typed.to_pandas(date_as_object=False).set_index(ROW)
-        for row, text in contract.violations(table, columns, frame):
-            rejected.setdefault(row, text)
-    return rejected
+def _numbers(columns: dict[str, Column], keys: frozenset[str]) -> list[str]:
+    """The columns that can be added up."""
+    return [
+        name for name, column in columns.items() if column.type in ("integer", "number") and name not in keys
+    ]
 
 
-def _refusal(
-    raw: Raw,
-    table: Table,
-    columns: dict[str, Column],
-    rejected: dict[int, str],
-    malformed: list[tuple[int, str, str]],
-    counts: Counter[str],
-    total: int,
-    engine: Engine,
-) -> DataError:
-    """The message: how many rows of which file break what, with an example of each, and what to do."""
-    first = {text: row for row, text in sorted(rejected.items(), reverse=True)}
-    lines = []
-    commas = False
-    for text, count in counts.most_common(6):
-        about = text if not text.endswith(" is missing") else ""
-        name = next((name for name in columns if about.startswith(f"`{name}` ")), None)
-        example = ""
-        if name is not None and text in first:
-            cell = exp.select(exp.cast(sql.col(name), "VARCHAR")).from_(sql.table(RAW))
-            here = exp.EQ(this=sql.col(ROW), expression=sql.literal(first[text]))
-            value = str(engine.one(cell.where(here))[0])
-            example = f" (for example {value[:40]!r})"
-            commas |= about.endswith("is not a number") and bool(
-                re.fullmatch(contract.WITH_COMMA, value.strip())
-            )
-        lines.append(f"{text}{example}: {count:,} row{'s' if count > 1 else ''}")
-    places = [f"record {', '.join(str(row) for row in sorted(rejected)[:3])}"] if rejected else []
-    places += [f"line {', '.join(str(line) for line, _, _ in malformed[:3])}"] if malformed else []
-    fix = f"correct the file or the declaration, or say `on_bad_row: drop` for table `{raw.name}`"
-    if any("stands in an earlier row" in text for text in counts):
-        fix += f", or another `key`: the columns that tell its rows apart, or '{BY_ROW}' if none do"
-    if _swallowed(malformed):
-        fix = "close the quote in the file; the rows after it cannot be told apart, so none can be dropped"
-    elif commas:
-        fix += ", or declare its decimal sign: `decimal: ','`"
-    elif any(text.endswith(("is not a date", "is not a timestamp")) for text in counts):
-        fix += ", or declare how its dates are written: `format: '%d.%m.%Y'`"
-    return DataError(
-        f"`{raw.origin}` breaks the contract of table `{raw.name}` in {sum(counts.values()):,} of {total:,} rows",
-        where=f"{raw.where}, {'; '.join(places)}",
-        why="; ".join(lines) + (" …" if len(counts) > 6 else ""),
-        fix=fix,
-    )
-
-
-def _instant(name: str | None, columns: dict[str, Column]) -> exp.Expression:
+def _instant(name: str | None, columns: dict[str, Column], covers: Span | None = None) -> exp.Expression:
     if name is None:
         return exp.cast(exp.null(), "TIMESTAMP")
-    if columns[name].type != "date":
+    dated = columns[name].type == "date"
+    if not dated and not covers:
         return sql.col(name)
-    # A date is known, and over, at the end of its day.
-    end = exp.cast(exp.Add(this=sql.col(name), expression=sql.literal(1)), "TIMESTAMP")
+    # A date is known, and over, at the end of its day; the beginning of a period at the period's end.
+    if covers:
+        begin = exp.cast(sql.col(name), "TIMESTAMP")
+        near = sql.call("least", begin, exp.cast(exp.Literal.string(LAST_BEGINNING), "TIMESTAMP"))
+        end: exp.Expression = exp.Add(this=near, expression=sql.interval(covers))
+    else:
+        end = exp.cast(exp.Add(this=sql.col(name), expression=sql.literal(1)), "TIMESTAMP")
     return exp.Least(this=end, expressions=[exp.cast(exp.Literal.string(END_OF_TIME), "TIMESTAMP")])
 
 
@@ -243,39 +266,22 @@ def _write(
     table: Table,
     columns: dict[str, Column],
     derive: dict[str, sql.Expression],
+    covers: Span | None,
     some_rejected: bool,
     engine: Engine,
     folder: Path,
 ) -> None:
+    happens = _instant(table.event_time, columns) if table.event_time else None
     rows = exp.select(
         *(sql.col(name, TYPED) for name in columns),
         *(sql.named(exp.paren(expression.of(TYPED)), name) for name, expression in derive.items()),
-        sql.named(_instant(table.clock, columns), KNOWN),
-        sql.named(_instant(table.event_time or table.clock, columns), TIME),
+        sql.named(_instant(table.clock, columns, covers), KNOWN),
+        sql.named(happens or _instant(table.clock, columns, covers), TIME),
     ).from_(sql.table(TYPED))
     if some_rejected:
         same = exp.EQ(this=sql.col(ROW, TYPED), expression=sql.col(ROW, REJECTED))
         rows = rows.join(sql.table(REJECTED), on=same, join_type="anti").order_by(sql.col(ROW, TYPED))
     engine.write(rows, folder / "rows.parquet")  # without a join the engine keeps the order of the file
-
-
-def _write_rejected(
-    raw: Raw, some_rejected: bool, malformed: Iterable[tuple[int, str, str]], engine: Engine, folder: Path
-) -> None:
-    """Rejected rows whole, as text: where they stood (record, or line of the file), why, and their cells."""
-    lines = list(malformed)
-    parts = [pa.table({"@line": pa.array([line for line, _, _ in lines], pa.int64()),
-                       REASON: pa.array([text for _, _, text in lines], pa.string()),
-                       "@text": pa.array([line for _, line, _ in lines], pa.string())})]  # fmt: skip
-    if some_rejected:
-        cells = [sql.named(exp.cast(sql.col(name, RAW), "VARCHAR"), name) for name in raw.columns]
-        same = exp.EQ(this=sql.col(ROW, RAW), expression=sql.col(ROW, REJECTED))
-        rows = exp.select(sql.col(ROW, RAW), sql.col(REASON, REJECTED), *cells).from_(sql.table(RAW))
-        parts = [
-            engine.arrow(rows.join(sql.table(REJECTED), on=same).order_by(sql.col(ROW, RAW))),
-            *(parts if lines else []),
-        ]
-    pq.write_table(pa.concat_tables(parts, promote_options="default"), folder / "rejected.parquet")
 
 
 def _derived_types(derive: dict[str, sql.Expression], path: Path) -> dict[str, Column]:

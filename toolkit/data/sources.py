@@ -14,7 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.tables import POSITION, DatabaseSource, FolderSource, SimulatedSource, Source, Table
+from toolkit.config.tables import (
+    POSITION,
+    CsvOptions,
+    DatabaseSource,
+    FolderSource,
+    SimulatedSource,
+    Source,
+    Table,
+)
 from toolkit.data import sql, text
 from toolkit.data.cache import Cache, code_digest, digest, file_digest
 from toolkit.data.engine import Engine
@@ -33,7 +41,8 @@ class Raw:
 
     name: the table's name; origin: what a message calls it (a file name, a database table); where: its
     full place; fingerprint: changes when its content does; columns: names in order; floats: columns
-    that the source holds as floating-point numbers; text: are all cells text?
+    that the source holds as floating-point numbers; text: are all cells text? parts: the files whose
+    rows are put together, if there are several.
     """
 
     name: str
@@ -44,6 +53,7 @@ class Raw:
     query: exp.Select
     text: bool = False
     floats: frozenset[str] = frozenset()
+    parts: tuple[Raw, ...] = ()
 
     def numbered(self) -> Raw:
         """With the row's position (1, 2, 3 … as text) as its first column, for a table without a key."""
@@ -65,18 +75,76 @@ def open_raw(
 
     scratch: a folder for copies, which must outlive the reading of the rows.
     """
+    found = [
+        _open_one(name, read, source, engine, cache, scratch, progress) for read in table.files or (None,)
+    ]
+    return found[0] if len(found) == 1 else _together(name, found)
+
+
+def _open_one(
+    name: str,
+    read: str | None,
+    source: Source,
+    engine: Engine,
+    cache: Cache,
+    scratch: Path,
+    progress: Progress | None,
+) -> Raw:
+    """One file or database table. read: what it is called, if not like the table."""
+    options = CsvOptions()
+    world = None
     if isinstance(source, SimulatedSource):
-        folder = simulated(source, cache, progress)
-        return _parquet(name, folder / f"{table.read or name}.parquet", world=folder)
-    copy = scratch / digest(name)[:16]  # a table's name may hold anything
-    if isinstance(source, DatabaseSource):
-        return _database(name, table.read or name, source, engine, copy.with_suffix(".parquet"))
-    path = _find(name, table, source)
+        world = simulated(source, cache, progress)
+        path = _in_world(world, read or name)
+    elif isinstance(source, DatabaseSource):
+        copy = (scratch / digest([name, read])[:16]).with_suffix(".parquet")
+        return _database(name, read or name, source, engine, copy)
+    else:
+        path, options = _find(name, read, source), source.csv
     if path.suffix.lower() in PARQUET:
-        return _parquet(name, path)
-    columns, query = text.open_text(path, source.csv, copy.with_suffix(".csv"))
-    fingerprint = digest([file_digest(path), source.csv.model_dump()])
-    return Raw(name, path.name, str(path), fingerprint, columns, query, text=True)
+        return _parquet(name, path, world)
+    copy = scratch / digest([name, read])[:16]  # a table's name may hold anything
+    columns, query = text.open_text(path, options, copy.with_suffix(".csv"))
+    content = [world.name, path.name] if world else file_digest(path)
+    return Raw(name, path.name, str(path), digest([content, options.model_dump()]), columns, query, text=True)
+
+
+def _together(name: str, parts: list[Raw]) -> Raw:
+    """Several files as one: a column that one of them lacks is missing in its rows."""
+    columns = dict.fromkeys(column for part in parts for column in part.columns)
+    lower = {column.lower(): column for column in columns}
+    for column in columns:
+        if lower[column.lower()] != column:
+            raise DataError(
+                f"table `{name}` finds a column `{column}` in one file and `{lower[column.lower()]}` in another",
+                where=", ".join(part.where for part in parts),
+                why="names that differ only in capitals count as the same",
+                fix="rename one of them in its file",
+            )
+    cells = []
+    for part in parts:  # as text, which all kinds of files can give
+        values = [
+            sql.named(exp.cast(sql.col(column) if column in part.columns else exp.null(), "VARCHAR"), column)
+            for column in columns
+        ]
+        cells.append(replace(part, query=exp.select(*values).from_(part.query.subquery())))
+    return Raw(
+        name,
+        origin=" and ".join(part.origin for part in parts),
+        where=", ".join(part.where for part in parts),
+        fingerprint=digest([part.fingerprint for part in parts]),
+        columns=tuple(columns),
+        query=cells[0].query,
+        text=any(part.text for part in parts),
+        floats=frozenset().union(*(part.floats for part in parts)),
+        parts=tuple(cells),
+    )
+
+
+def _in_world(folder: Path, read: str) -> Path:
+    """A simulated table: Parquet, or CSV in worlds that show what exports look like."""
+    path = folder / f"{read}.csv"
+    return path if path.is_file() else folder / f"{read}.parquet"
 
 
 def simulated(source: SimulatedSource, cache: Cache, progress: Progress | None = None) -> Path:
@@ -105,7 +173,7 @@ def unreadable(origin: str, where: str, error: BaseException) -> DataError:
     return DataError(f"`{origin}` cannot be read: {said}", where=where, fix=DAMAGED)
 
 
-def _find(name: str, table: Table, source: FolderSource) -> Path:
+def _find(name: str, read: str | None, source: FolderSource) -> Path:
     folder = Path(source.path).expanduser()
     if folder.is_file():  # a single flat file may be named directly
         return folder
@@ -117,11 +185,10 @@ def _find(name: str, table: Table, source: FolderSource) -> Path:
             fix="set source.path=<folder that holds the tables>"
             + (f"; {did_you_mean(folder.name, beside)}" if beside else ""),
         )
-    if table.read:
-        candidates = [folder / table.read]
-    else:
+    candidates = [folder / read] if read else []
+    if not read or not _is_table(Path(read)):  # `customers` for customers.csv, customers.parquet …
         endings = [end + zipped for end in text.ENDINGS for zipped in text.COMPRESSIONS] + [*PARQUET]
-        candidates = [folder / f"{name}{ending}" for ending in endings]
+        candidates += [folder / f"{read or name}{ending}" for ending in endings]
     found = [path for path in candidates if path.is_file()]
     if len(found) > 1:
         raise DataError(
@@ -139,11 +206,11 @@ def _find(name: str, table: Table, source: FolderSource) -> Path:
                 fix=f"name a file: dataset.tables.{name}.read=<file>",
             )
     there = sorted(path.name for path in folder.iterdir() if path.is_file() and _is_table(path))
-    key = f"dataset.tables.{name}.read" if table.read else "source.path"
+    key = f"dataset.tables.{name}.read" if read else "source.path"
     raise DataError(
-        f"there is no file for table `{name}`" + (f": `{table.read}`" if table.read else ""),
+        f"there is no file for table `{name}`" + (f": `{read}`" if read else ""),
         where=f"{key} in {folder.absolute()}",
-        fix=did_you_mean(table.read or f"{name}.csv", there) + "; set source.path=<folder that holds it>"
+        fix=did_you_mean(read or f"{name}.csv", there) + "; set source.path=<folder that holds it>"
         if there
         else "no CSV or Parquet file lies there; set source.path=<folder that holds it>",
     )

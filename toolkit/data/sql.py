@@ -84,14 +84,17 @@ def expression(text: str, columns: Iterable[str], where: str) -> Expression:
     used = set()
     for node in tree.walk():
         if isinstance(node, exp.Column):
-            if node.table or node.name.lower() not in known:
+            name = ".".join(part.name for part in node.parts)  # a feature is called `set.feature`
+            if name.lower() not in known:
                 raise ConfigError(
                     f"`{_short(text)}` uses `{node.sql(dialect=DIALECT)}`, which is not a column here",
                     where=where,
-                    fix=did_you_mean(node.name, known.values()),
+                    fix=did_you_mean(name, known.values()),
                 )
-            used.add(known[node.name.lower()])
-            node.set("this", exp.to_identifier(known[node.name.lower()], quoted=True))
+            used.add(known[name.lower()])
+            node.set("this", exp.to_identifier(known[name.lower()], quoted=True))
+            for part in ("table", "db", "catalog"):
+                node.set(part, None)
         elif isinstance(node, exp.DataType):
             if node.this not in ADMITTED_TYPES:
                 raise ConfigError(

@@ -15,10 +15,12 @@ from datetime import datetime
 from pathlib import Path
 
 from toolkit.config.tables import BY_ROW, POSITION, Column, DatabaseSource, Dataset, Source, Table
+from toolkit.config.time import Span, span
 from toolkit.data import ingest, sql
 from toolkit.data.cache import Cache, code_digest, digest
 from toolkit.data.engine import Engine
-from toolkit.data.ingest import KNOWN, REASON, ROW, TIME
+from toolkit.data.ingest import KNOWN, TIME
+from toolkit.data.rejects import REASON, ROW
 from toolkit.data.sources import Raw, open_raw
 from toolkit.errors import ConfigError, DataError, did_you_mean
 
@@ -31,7 +33,10 @@ class Loaded:
 
     fingerprint: digest of all that decides its rows and declared columns; columns: name → type, derived
     ones included; inferred: those whose type was not declared; derived: derived column → the declared
-    columns that it is made of.
+    columns that it is made of; files: what was read → its rows; only_in: column → the files that have it,
+    where others lack it; covers: what a row's clock is the beginning of, if not its day or moment;
+    remarks: what there is to say of the rows; left_out: a file with the keys of entities that broken rows
+    are about, where such entities are no rows of any cohort.
     """
 
     name: str
@@ -49,6 +54,11 @@ class Loaded:
     first: datetime | None = None
     last: datetime | None = None
     rejected: Path | None = None
+    files: dict[str, int] = field(default_factory=dict)
+    only_in: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    covers: Span | None = None
+    remarks: tuple[str, ...] = ()
+    left_out: Path | None = None
 
     @property
     def rows_rejected(self) -> int:
@@ -163,14 +173,15 @@ def _load(
     _columns_are_there(raw, table, absent)
     _keys_are_exact(raw, table, keys)
     derive = _derived(raw, table, absent)
+    remarks = _remarks(raw, table, absent)
     material = {
         "content": raw.fingerprint, "name": raw.name, "absent": sorted(absent), "keys": sorted(keys), "code": code_digest("data"),
-        "table": table.model_dump(exclude={"description": True, "observed_until": True, "derive": True, "columns": {"__all__": {"description"}}}),
+        "table": table.model_dump(exclude={"description": True, "observed_until": True, "derive": True, "remarks": True, "columns": {"__all__": {"description"}}}),
     }  # fmt: skip
     folder = cache.entry(
         "tables",
-        material | {"derive": table.derive},
-        lambda aside: ingest.build(raw, table, keys, derive, engine, aside),
+        material | {"derive": table.derive, "remarks": table.remarks},
+        lambda aside: ingest.build(raw, table, keys, derive, remarks, engine, aside),
         raw.name,
     )
     report = json.loads((folder / "report.json").read_text())
@@ -181,7 +192,10 @@ def _load(
         columns={name: Column.model_validate(value) for name, value in report["columns"].items()},
         inferred=tuple(report["inferred"]), ignored=tuple(report["ignored"]),
         derived={name: tuple(bases) for name, bases in report["derived"].items()}, first=first, last=last,
-        rejected=folder / "rejected.parquet" if report["reasons"] else None,
+        rejected=folder / "rejected.parquet" if report["reasons"] else None, files=report["files"],
+        only_in={column: tuple(files) for column, files in report["only_in"].items()},
+        covers=span(report["covers"]) if report["covers"] else None, remarks=tuple(report["remarks"]),
+        left_out=folder / "left_out.parquet" if (folder / "left_out.parquet").is_file() else None,
     )  # fmt: skip
 
 
@@ -203,8 +217,17 @@ def _columns_are_there(raw: Raw, table: Table, absent: set[str]) -> None:
             where=f"{_declared_at(name, raw, table)} for {raw.where}",
             fix=_another_column(name, raw, table, not set(named) & set(raw.columns) and len(named) > 1),
         )
+    placing = [(role, name) for role, names in roles.items() for name in names if name]
+    for part in raw.parts:  # a declared column may be missing in some of them, but not what places a row
+        for role, name in placing:
+            if name not in part.columns:
+                raise DataError(
+                    f"`{part.origin}` has no column `{name}`, which table `{raw.name}` names as its {role}",
+                    where=f"{_declared_at(name, raw, table)} for {part.where}",
+                    fix=did_you_mean(name, part.columns),
+                )
     for name in raw.columns[table.key == BY_ROW :]:
-        if name.lower() in (ROW, REASON, KNOWN, TIME, POSITION, "@entity", "@gap"):
+        if name.lower() in (ROW, REASON, KNOWN, TIME, POSITION, "@entity", "@gap", "@file"):
             raise DataError(
                 f"`{raw.origin}` has a column `{name}`, a name that is taken here",
                 where=raw.where,
@@ -256,3 +279,15 @@ def _derived(raw: Raw, table: Table, absent: set[str]) -> dict[str, sql.Expressi
     found = {name: sql.expression(text, known, f"{where}.{name}") for name, text in table.derive.items()}
     _names_differ([*known, *found], where, "column")
     return {name: expression for name, expression in found.items() if not expression.columns & absent}
+
+
+def _remarks(raw: Raw, table: Table, absent: set[str]) -> dict[str, sql.Expression]:
+    """The conditions of what is counted and said, admitted; one over an absent column says nothing."""
+    where = f"dataset.tables.{raw.name}.remarks"
+    known = [*(raw.columns if table.infer else table.columns), *table.derive]
+    found = {text: sql.expression(condition, known, where) for text, condition in table.remarks.items()}
+    gone = absent | {
+        name for name, text in table.derive.items()
+        if sql.expression(text, [*raw.columns, *absent] if table.infer else list(table.columns), where).columns & absent
+    }  # fmt: skip
+    return {text: condition for text, condition in found.items() if not condition.columns & gone}

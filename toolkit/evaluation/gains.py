@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.evaluation.bootstrap import EntityBootstrap
@@ -62,6 +63,14 @@ class Gains:
 def order_of(score: Floats, key: NDArray) -> NDArray[np.intp]:
     """Positions of rows, best score first, ties by key: [rows]."""
     return np.lexsort((key, -score))
+
+
+def order_of_keys(key: NDArray) -> NDArray[np.intp]:
+    """Each row's key as its place among all keys in the order of text [rows]; equal for equal keys."""
+    codes, names = pd.factorize(key)
+    place = np.empty(len(names), np.intp)
+    place[np.argsort(names.astype(str), kind="stable")] = np.arange(len(names))
+    return place[codes]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from toolkit.models.ensemble import Blend, Stack
 from toolkit.models.explain import Contributions, Explains
 from toolkit.models.forest import RandomForest
+from toolkit.models.formula import Formula
 from toolkit.models.hist_gbm import HistGBM
 from toolkit.models.interface import Batch, Column, Fitted, Model, ModelConfig, Progress, Task
 from toolkit.models.lightgbm import LightGBM
@@ -33,5 +34,7 @@ def build(config: ModelConfig) -> ModelConfig:
     return config
 
 
-for _config in (Prior, Rule, Logistic, RandomForest, HistGBM, LightGBM, XGBoost, Multimodal, Blend, Stack):
+for _config in (
+    Prior, Rule, Formula, Logistic, RandomForest, HistGBM, LightGBM, XGBoost, Multimodal, Blend, Stack,
+):  # fmt: skip
     models.add(Component(_config.model_fields["kind"].default, _config, build))

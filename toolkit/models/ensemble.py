@@ -24,6 +24,7 @@ from toolkit.errors import BundleError
 from toolkit.modalities import NOTHING, Modalities
 from toolkit.models import store
 from toolkit.models.combine import MetaLearner, Mixture
+from toolkit.models.formula import Formula
 from toolkit.models.interface import Fitted, ModelConfig, Task, shares
 
 Weight = Annotated[float, Field(ge=0, le=1e9)]
@@ -90,7 +91,8 @@ class Ensemble(ModelConfig):
 
     combiner: ClassVar[type[Mixture] | type[MetaLearner]]
     of: tuple[str, ...] = Field(
-        (), description="The recipe's models it is made of; empty: all that are not ensembles themselves."
+        (),
+        description="The recipe's models it is made of; empty: all that are neither ensembles nor formulas.",
     )
 
     @model_validator(mode="after")
@@ -101,7 +103,9 @@ class Ensemble(ModelConfig):
 
     def members(self, declared: Mapping[str, Any]) -> list[str]:
         """Names of the models it is made of, among those of the recipe."""
-        return list(self.of) or [name for name, model in declared.items() if not isinstance(model, Ensemble)]
+        return list(self.of) or [
+            name for name, model in declared.items() if not isinstance(model, Ensemble | Formula)
+        ]
 
     def load(self, folder: Path) -> Combined:
         path = folder / "ensemble.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sqlglot import exp
@@ -20,6 +21,7 @@ from toolkit.prepare.frame import (
     CUTOFF,
     END,
     ENTITY,
+    OWNER,
     ROW,
     Frame,
     Source,
@@ -47,7 +49,12 @@ COHORT, CANDIDATES, NODES = "@cohort", "@candidates", "@nodes"
 
 def looking_back(cohort: Cohort, name: str = COHORT) -> Frame:
     """The cohort's rows, or other moments, as features see them."""
-    return Frame(name, zone=cohort.timezone, dated=cohort.cutoffs is not None)
+    return Frame(
+        name,
+        zone=cohort.timezone,
+        dated=cohort.cutoffs is not None,
+        day_end=cohort.moment == "day_end",
+    )
 
 
 def everybody(cohort: Cohort) -> Cohort | None:
@@ -57,7 +64,8 @@ def everybody(cohort: Cohort) -> Cohort | None:
 
 def tables_of_cohort(cohort: Cohort, dataset: Dataset) -> set[str]:
     """Tables that decide who is in the cohort."""
-    return {dataset.entity, *(condition.table for condition in cohort.having)}
+    out = (name for name, table in dataset.tables.items() if table.on_bad_row == "leave_out")
+    return {dataset.entity, *out, *(condition.table for condition in cohort.having)}
 
 
 def chosen_by(cohort: Cohort, tables: Tables) -> frozenset[Source]:
@@ -87,7 +95,7 @@ def statements(
     )
     looks = exp.select(col(CUTOFF))
     if entity.spec.clock and cutoffs:
-        by = instant(Frame(CANDIDATES, zone=cohort.timezone), CUTOFF, clock_types(entity)[0])
+        by = instant(looking_back(cohort, CANDIDATES), CUTOFF, clock_types(entity)[0])
         looks = looks.select(sql.named(by, "@known by"))
     candidates = (
         exp.select(sql.named(exp.Window(this=sql.call("row_number")), ROW),
@@ -99,8 +107,13 @@ def statements(
         candidates = candidates.where(exp.LTE(this=col(KNOWN, "t"), expression=col("@known by", "f")))
     if where:
         candidates = candidates.where(exp.paren(where.of("t")))
+    for table in tables.loaded.values():
+        if table.left_out:
+            out = exp.select(col(OWNER)).from_(sql.call("read_parquet", sql.literal(str(table.left_out))))
+            known = exp.In(this=col(entity.spec.keys[0], "t"), query=out.subquery())
+            candidates = candidates.where(exp.not_(known))
     rows = exp.select(col(ENTITY, "f"), col(CUTOFF, "f")).from_(sql.table(CANDIDATES, "f"))
-    frame = Frame(CANDIDATES, zone=cohort.timezone)
+    frame = looking_back(cohort, CANDIDATES)
     rows = filtered(rows, cohort.having, frame, tables, "cohort.having")
     order = exp.Order(expressions=[exp.Ordered(this=col(CUTOFF)), exp.Ordered(this=col(ENTITY))])
     number = exp.Sub(this=exp.Window(this=sql.call("row_number"), order=order), expression=sql.literal(1))
@@ -114,4 +127,4 @@ def looking_ahead(cohort: Frame, horizon: Span, at: str, engine: Engine) -> Fram
     end = sql.named(horizon_end(cohort, horizon), END)
     engine.keep(name, exp.select("*", end).from_(sql.table(COHORT)))
     at = END if at == "horizon_end" else CUTOFF
-    return Frame(name, at, past_only=False, horizon=horizon, zone=cohort.zone)
+    return replace(cohort, name=name, at=at, past_only=False, horizon=horizon)

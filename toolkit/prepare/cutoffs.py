@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from toolkit.config.measures import Cohort, Every
-from toolkit.config.time import Span, step, to_local, to_utc
-from toolkit.data.tables import KNOWN, Loaded, Tables
+from toolkit.config.time import TICK, Span, last_moment, span, step, to_local, to_utc
+from toolkit.data.tables import KNOWN, TIME, Loaded, Tables
 from toolkit.errors import ConfigError, DataError
-from toolkit.prepare.frame import clock_types, need_table
+from toolkit.prepare.frame import as_clock, clock_types, need_table
 
 Horizons = Mapping[str, tuple[Span, set[str]]]  # target → (horizon, tables that it is measured in)
 MOST = 10_000  # cutoffs
@@ -58,11 +59,13 @@ def moments(cohort: Cohort, tables: Tables, horizons: Horizons) -> Moments:
     first = min(_utc(table.first, table, zone) for table in dated if table.first)
     ends = {name: _end(used, tables, zone) for name, (_, used) in horizons.items()}
     if isinstance(cohort.cutoffs, Every):
-        last = max(_utc(table.last, table, zone) for table in dated if table.last)
-        cutoffs = _steps(cohort.cutoffs, zone, first, last, horizons, ends)
+        if (seen := _observed(cohort.cutoffs, tables)) and (end := data_end(seen, zone)):
+            reach = {name: horizon.after(end, zone) for name, (horizon, _) in horizons.items()}
+            ends = {name: _end(used, tables, zone, reach[name]) for name, (_, used) in horizons.items()}
+        cutoffs = _steps(cohort, cohort.cutoffs, tables, dated, horizons, ends)
     else:
         days = [parse_day(text, f"cohort.cutoffs.{index}", True) for index, text in enumerate(cohort.cutoffs)]
-        cutoffs = sorted({to_utc(day, zone) for day in days})
+        cutoffs = sorted({cutoff_on(day, cohort) for day in days})
         if not cutoffs:
             raise ConfigError(
                 "the cohort has an empty list of cutoffs",
@@ -70,7 +73,7 @@ def moments(cohort: Cohort, tables: Tables, horizons: Horizons) -> Moments:
                 fix="write at least one day, for example [2024-01-01], or null for tables without a clock",
             )
     for cutoff in cutoffs:
-        if cutoff < first:
+        if cutoff + TICK < first:
             raise DataError(
                 f"at the cutoff {day_of(cutoff, zone)} nothing was known yet: the first row is of {day_of(first, zone)}",
                 where="cohort.cutoffs",
@@ -98,18 +101,56 @@ def parse_day(text: str, where: str, offset: bool = False) -> datetime:
     return found
 
 
+def cutoff_on(day: datetime, cohort: Cohort) -> datetime:
+    """The cutoff that a cohort has on a day (a wall-clock midnight): its beginning or its end, in naive UTC.
+
+    A moment with a time of day, or with an offset of its own, is taken as it is.
+    """
+    if cohort.moment == "day_end" and not day.tzinfo and day.time() == datetime.min.time():
+        day = last_moment(day)
+    return to_utc(day, cohort.timezone)
+
+
 def day_of(moment: datetime, zone: str) -> str:
-    """An instant as the zone's calendar shows it, with the time unless it is midnight."""
+    """An instant as the zone's calendar shows it, with the time unless a day begins or ends then."""
     local = to_local(moment, zone)
-    return f"{local:%Y-%m-%d}" if local.time() == datetime.min.time() else f"{local:%Y-%m-%d %H:%M}"
+    whole = local.time() == datetime.min.time() or (local + TICK).time() == datetime.min.time()
+    return f"{local:%Y-%m-%d}" if whole else f"{local:%Y-%m-%d %H:%M}"
 
 
-def data_end(table: Loaded, zone: str) -> datetime | None:
+def latest(cohort: Cohort, tables: Tables) -> datetime | None:
+    """The newest cutoff that the tables allow, its horizon complete or not; None without cutoffs or dated rows.
+
+    The last step of the cohort's rhythm up to the end of the table that cutoffs lie in (of all tables,
+    if none is named); where cutoffs are listed, the end of the data itself.
+    """
+    dated = [table for table in tables.loaded.values() if table.spec.clock and table.last]
+    if cohort.cutoffs is None or not dated:
+        return None
+    zone, every = cohort.timezone, cohort.cutoffs
+    seen = _observed(every, tables) if isinstance(every, Every) else None
+    end = max(end for table in ([seen] if seen else dated) if (end := data_end(table, zone)))
+    if isinstance(every, Every):
+        found = _walk(cohort, every, _start(every, dated, zone), end)
+        return found[-1] if found else None
+    if cohort.moment == "day_end":  # the end of the last day that is over
+        local = to_local(end + TICK, zone)
+        return to_utc(datetime(local.year, local.month, local.day) - TICK, zone)
+    return end
+
+
+def data_end(table: Loaded, zone: str, by: datetime | None = None) -> datetime | None:
     """The instant up to which a table is complete: as declared, otherwise its last row.
 
     Rows known before they happen say nothing about the time after the last one became known.
+    by: rows after this moment are not looked at.
     """
     last = _utc(table.last, table, zone) if table.last else None
+    if by and last and last > by:
+        limit = pa.scalar(as_clock(by, clock_types(table)[1], zone), pa.timestamp("us"))
+        times = pq.read_table(table.path, columns=[TIME])[TIME]
+        before = pc.max(times.filter(pc.less_equal(times, limit))).as_py()
+        last = _utc(before, table, zone) if before else None
     if last and table.spec.event_time:
         known = pc.max(pq.read_table(table.path, columns=[KNOWN])[KNOWN]).as_py()
         last = min(last, to_utc(min(known, FAR), zone) if clock_types(table)[0] == "date" else known)
@@ -125,12 +166,13 @@ def _utc(moment: datetime, table: Loaded, zone: str) -> datetime:
     return to_utc(moment, zone) if clock_types(table)[1] == "date" else moment
 
 
-def _end(used: set[str], tables: Tables, zone: str) -> datetime | None:
+def _end(used: set[str], tables: Tables, zone: str, by: datetime | None = None) -> datetime | None:
     """The end of the data that a target is measured in: the earliest of its tables' ends.
 
-    A table that merely falls silent earlier says so with `observed_until`.
+    A table that merely falls silent earlier says so with `observed_until`. by: rows after this moment prove
+    nothing: a day that was mistyped does not make a table complete until then.
     """
-    ends = [data_end(tables[name], zone) for name in used if tables[name].spec.clock]
+    ends = [data_end(tables[name], zone, by) for name in used if tables[name].spec.clock]
     return min((end for end in ends if end), default=None)
 
 
@@ -167,39 +209,83 @@ def _covered(
 
 
 def _steps(
+    cohort: Cohort,
     every: Every,
-    zone: str,
-    first: datetime,
-    last: datetime,
+    tables: Tables,
+    dated: Sequence[Loaded],
     horizons: Horizons,
     ends: Mapping[str, datetime | None],
 ) -> list[datetime]:
     """Calendar steps in the zone, from the first day with data before it to the last full horizon."""
-    walk = step(every.every)
-    start = (
-        parse_day(every.start, "cohort.cutoffs.start")
-        if every.start
-        else _first_start(to_local(first, zone), walk.span.unit)
-    )
+    zone, seen = cohort.timezone, _observed(every, tables)
+    start = _start(every, dated, zone)
     limits = [(horizon, end) for name, (horizon, _) in horizons.items() if (end := ends[name])]
+    last = max(_utc(table.last, table, zone) for table in dated if table.last)
     until = min((end for _, end in limits), default=last)
-    stop = parse_day(every.end, "cohort.cutoffs.end") if every.end else to_local(until, zone)
-    found = [to_utc(moment, zone) for moment in islice(walk.moments(start, stop), MOST + 1)]
+    if every.end:
+        until = cutoff_on(parse_day(every.end, "cohort.cutoffs.end"), cohort)
+    found = _walk(cohort, every, start, until)
     if not every.end:
         found = [m for m in found if all(m < end and _fits(h, m, end, zone) for h, end in limits)]
+    if seen or every.after:
+        begin = min(_begin(table, zone) for table in ([seen] if seen else dated))
+        begin = span(every.after).after(begin, zone) if every.after else begin
+        stop = (data_end(seen, zone) if seen else None) or FAR
+        found = [moment for moment in found if begin <= moment + TICK and moment <= stop]
     if len(found) > MOST:
         raise ConfigError(
-            f"every {every.every} from {start:%Y-%m-%d} to {stop:%Y-%m-%d} is more than {MOST:,} cutoffs",
+            f"every {every.every} from {start:%Y-%m-%d} to {day_of(until, zone)} is more than {MOST:,} cutoffs",
             where="cohort.cutoffs",
             fix="a longer step, or `start` and `end`",
         )
     if not found:
         raise DataError(
-            f"no cutoff fits: every {every.every} from {start:%Y-%m-%d} to {stop:%Y-%m-%d}",
+            f"no cutoff fits: every {every.every} from {start:%Y-%m-%d} to {day_of(until, zone)}",
             where="cohort.cutoffs",
-            fix="a shorter step or horizon, or an earlier start",
+            fix="a shorter step or horizon, or an earlier start"
+            + (f"; cutoffs lie {every.after or ''} after the beginning of its data" if every.after else ""),
         )
     return found
+
+
+def _start(every: Every, dated: Sequence[Loaded], zone: str) -> datetime:
+    """The wall-clock day that steps are counted from."""
+    if every.start:
+        return parse_day(every.start, "cohort.cutoffs.start")
+    first = min(_utc(table.first, table, zone) for table in dated if table.first)
+    return _first_start(to_local(first, zone), step(every.every).span.unit)
+
+
+def _walk(cohort: Cohort, every: Every, start: datetime, until: datetime) -> list[datetime]:
+    """The cutoffs on the steps' days that are no later than `until`, and no more of them than one too many."""
+    stop = to_local(until, cohort.timezone)
+    found = (cutoff_on(day, cohort) for day in islice(step(every.every).moments(start, stop), MOST + 1))
+    return [moment for moment in found if moment <= until]
+
+
+def _observed(every: Every, tables: Tables) -> Loaded | None:
+    """The table that cutoffs lie in, if one is named."""
+    if every.observed_in is None:
+        return None
+    table = need_table(tables, every.observed_in, "cohort.cutoffs.observed_in")
+    if not table.spec.clock or not table.last:
+        raise ConfigError(
+            f"table `{table.name}` has no dated rows that cutoffs could lie in",
+            where="cohort.cutoffs.observed_in",
+            fix="name a table with a `clock`",
+        )
+    return table
+
+
+def _begin(table: Loaded, zone: str) -> datetime:
+    """The moment from which on a table has rows: what its first row covers begins there."""
+    assert table.first is not None
+    first = table.first
+    if table.covers:
+        first = table.covers.before(first)
+    elif clock_types(table)[1] == "date":
+        first -= timedelta(days=1)
+    return _utc(first, table, zone)
 
 
 def _first_start(first: datetime, unit: str) -> datetime:

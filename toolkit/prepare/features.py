@@ -224,8 +224,8 @@ def _calendar(
             fix="declare `cohort.cutoffs`, or take parts of a date column, for example `of: <column>`, `parts: [month]`",
         )
     if node.of == "cutoff":
-        moment: exp.Expression = look.moment(CUTOFF, "date")
-        kind, sources, read = "date", frozenset[Source](), frozenset[str]()
+        moment: exp.Expression = look.moment(CUTOFF, "timestamp")
+        kind, sources, read = "timestamp", frozenset[Source](), frozenset[str]()
         rows = None
     else:
         need_column(entity, node.of, f"{where}.of")

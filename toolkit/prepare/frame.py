@@ -17,7 +17,7 @@ from datetime import datetime
 
 from sqlglot import exp
 
-from toolkit.config.time import Span, to_local
+from toolkit.config.time import TICK, Span, to_local
 from toolkit.data import sql
 from toolkit.data.sql import Expression, col
 from toolkit.data.tables import KNOWN, TIME, Loaded, Tables
@@ -33,7 +33,8 @@ class Frame:
     """A table of moments to look from.
 
     at: the column that windows end at; past_only: only what was known at the cutoff; zone: the time
-    zone in which cutoffs are midnights; dated: are there cutoffs at all?
+    zone in which cutoffs are midnights; dated: are there cutoffs at all? day_end: cutoffs are the last
+    microsecond of their day, so that a date of that day is known and a stamp of the next midnight is not.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Frame:
     horizon: Span | None = None
     zone: str = "UTC"
     dated: bool = True
+    day_end: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,10 @@ def instant(frame: Frame, column: str, clock: str, *back: Span) -> exp.Expressio
     moment: exp.Expression = col(column)
     for length in back:
         moment = _moved(moment, length, frame.zone, exp.Sub)
-    return wall_clock(moment, frame.zone) if clock == "date" else moment
+    if clock != "date":
+        return moment
+    moment = wall_clock(moment, frame.zone)  # dates are over at midnight, a microsecond after a day's end
+    return exp.Add(this=moment, expression=sql.interval(Span(1, "microsecond"))) if frame.day_end else moment
 
 
 def horizon_end(frame: Frame, horizon: Span) -> exp.Expression:
@@ -107,8 +112,12 @@ def _in_smaller_units(length: Span) -> Span:
 
 
 def as_clock(moment: datetime, clock: str, zone: str) -> datetime:
-    """The same in Python: a naive UTC instant, to be compared with `@known` or `@time` of a clock's type."""
-    return to_local(moment, zone) if clock == "date" else moment
+    """The same in Python: a naive UTC instant, to be compared with `@known` or `@time` of a clock's type.
+
+    Dates lie at midnights: whether the microsecond is added before that midnight makes no difference to
+    a cutoff at the beginning of a day.
+    """
+    return to_local(moment, zone) + TICK if clock == "date" else moment
 
 
 def wall_clock(moment: exp.Expression, zone: str) -> exp.Expression:

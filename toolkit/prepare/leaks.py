@@ -35,6 +35,33 @@ def label_columns(targets: Sequence[CompiledTarget], tables: Tables) -> dict[Sou
     return found
 
 
+def telling_columns(targets: Sequence[CompiledTarget], tables: Tables) -> dict[Source, str]:
+    """Columns that would tell a label from the file that they stand in: (table, column) → why, in words.
+
+    A target may be measured in a file that another table without a clock also reads, beside other files.
+    There the target's own columns stand without a date, and a column that the other files lack tells by
+    being there that an entity is in that file: it may serve a target, and no feature.
+    """
+    found: dict[Source, str] = {}
+    for target in targets:
+        for source in sorted(target.read):
+            read = tables[source[0]]
+            for table in tables.loaded.values():
+                if table is read or table.spec.clock or not set(read.files) & set(table.files):
+                    continue
+                if source[1] in table.columns:
+                    found[table.name, source[1]] = (
+                        f"which target `{target.name}` reads as `{read.name}.{source[1]}`"
+                    )
+                for column, files in table.only_in.items():
+                    if column in table.columns and set(files) <= set(read.files):
+                        found.setdefault(
+                            (table.name, column),
+                            f"which only {' and '.join(files)} has, where target `{target.name}` is measured",
+                        )
+    return found
+
+
 def split_columns(column: str | None, tables: Tables) -> frozenset[Source]:
     """What decides the split, where a column of the entity table does; keys are no features anyway."""
     if column is None:
@@ -65,14 +92,23 @@ def refuse(
     labels: Mapping[Source, str],
     selections: Mapping[str, frozenset[Source]],
     parts: frozenset[Source] = frozenset(),
+    telling: Mapping[Source, str] | None = None,
 ) -> None:
     """Raise LeakError where a feature, or the choice of rows, reads a label's column, or a feature the split's.
 
     selections: where rows are chosen (a dotted key) → the columns that they are chosen by; parts: the
-    columns that decide who trains and who tests.
+    columns that decide who trains and who tests; telling: what `telling_columns` found.
     """
+    telling = telling or {}
     for compiled in sets:
         for feature in compiled.features:
+            for table, column in sorted(feature.sources & set(telling)):
+                raise LeakError(
+                    f"feature `{feature.name}` is made of `{table}.{column}`, {telling[table, column]}",
+                    where=f"features.{feature.set}",
+                    why="which file an entity stands in tells the label",
+                    fix=f"leave the column out (`exclude: [{column}]`)",
+                )
             for table, column in sorted(feature.sources & set(labels)):
                 raise LeakError(
                     f"feature `{feature.name}` is made of `{table}.{column}`, which target "
@@ -89,6 +125,13 @@ def refuse(
                     fix=f"leave the column out (`exclude: [{column}]`), or split by another one",
                 )
     for where, sources in selections.items():
+        for table, column in sorted(sources & set(telling)):
+            raise LeakError(
+                f"rows are chosen by `{table}.{column}`, {telling[table, column]}",
+                where=where,
+                why="rows would be chosen by what is to be predicted",
+                fix="choose them by columns that are known at the cutoff",
+            )
         for table, column in sorted(sources & set(labels)):
             raise LeakError(
                 f"rows are chosen by `{table}.{column}`, which target `{labels[table, column]}` derives from",

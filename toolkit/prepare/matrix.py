@@ -124,7 +124,8 @@ def compile_all(
         }
     labels = leaks.label_columns(list(targets.values()), tables)
     parts = leaks.split_columns(declaration.split, tables)
-    hidden = frozenset({*labels, *parts})
+    telling = leaks.telling_columns(list(targets.values()), tables)
+    hidden = frozenset({*labels, *parts, *telling})
     tabular: dict[str, Tabular | HashedText] = {}
     events: list[CompiledSequence] = []
     drawn: dict[str, RelationGraph] = {}
@@ -150,7 +151,7 @@ def compile_all(
     selections = {f"target.{name}.among": target.chosen_by for name, target in targets.items()}
     selections["cohort"] = cohorts.chosen_by(declaration.cohort, tables)
     selections["split"] = parts
-    leaks.refuse([*sets.values(), *events, *relations], labels, selections, parts)
+    leaks.refuse([*sets.values(), *events, *relations], labels, selections, parts, telling)
     labels |= dict.fromkeys(parts, "split")
     compiled = Compiled(tables, cutoffs, list(sets.values()), events, relations, targets, labels, rows, nodes)
     if not cutoffs:

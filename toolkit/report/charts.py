@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from toolkit.report.evidence import Calibration, Cut, Distribution, Gains, Tuned
+from toolkit.report.evidence import Calibration, Cut, Distribution, Gains, PastLists, Tuned
 from toolkit.report.figures import count, figure, is_number, percent, quantity, share, short
 from toolkit.report.svg import Axes, dot, frame, line, path, rect, svg, text, tidy
 
@@ -225,6 +225,37 @@ def distribution(found: Distribution) -> Markup:
     said = " and ".join(name for name, _ in series)
     return svg(axes, f"Distribution of {short(found.feature, 80)} among {said}", line(axes.left, base, axes.width - axes.right, base, "axis"),
                 *bars, *texts, kind="chart small")  # fmt: skip
+
+
+def precision_by_list(lists: PastLists, size: int) -> Markup:
+    """Precision among the first rows of each list: the chosen model, the best simple rule, and at random."""
+    last = len(lists.days) - 1
+    kinds = {"chosen": "main", "rule": "other", "random": "chance"}
+    curves = {"random": lists.base_rates}
+    for model in lists.lines:
+        which = "chosen" if model.chosen else model.model
+        if which in kinds:
+            curves[which] = next(at.by_list for at in model.at if at.size == size)
+    top = max([0.01, *(v for curve in curves.values() for v in curve if is_number(v))])
+    axes = Axes(0, max(last, 1), 0, min(top * 1.05, 1), height=260, top=28, right=94)
+    parts, ends = [], []
+    for which, curve in curves.items():
+        parts.append(path(axes, enumerate(curve), kinds[which]))
+        name = {"chosen": "this list", "rule": "best rule", "random": "at random"}[which]
+        ends.append((axes.y(curve[-1]), name, "strong" if which == "chosen" else ""))
+        if which == "chosen":
+            parts += [dot(axes.x(i), axes.y(v), 3.5, "point", f"{lists.days[i]}: {share(v)}, {count(lists.positives[i])} of {count(lists.rows[i])} said yes")
+                      for i, v in enumerate(curve)]  # fmt: skip
+    parts += [
+        text(axes.width - axes.right + 8, y + 4, name, f"label {kind}", "start")
+        for y, name, kind in _apart(ends, axes.y(0))
+    ]
+    base = axes.height - axes.bottom
+    days = {0: "start", last: "end"}
+    parts += [text(axes.x(i), base + 20, lists.days[i], "tick", side) for i, side in days.items()]
+    blank = Axes(0, 0, 0, axes.y1, height=axes.height, top=axes.top, right=axes.right)
+    return svg(axes, f"Share who say yes among the first {count(size)} of each of {count(last + 1)} lists",
+                frame(blank, "", "", lambda _: "", lambda v: share(v, 0 if top > 0.12 else 1)), *parts)  # fmt: skip
 
 
 def optimisation(tuned: Tuned) -> Markup:

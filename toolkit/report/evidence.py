@@ -13,6 +13,7 @@ import numpy as np
 
 from toolkit.evaluation.curves import Bin, Cut
 from toolkit.evaluation.gains import Decile, Gains, Interval
+from toolkit.evaluation.lists import AtSize, Steadiness
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Verdict:
     money_at_random: float | None = None
     test_rows: int = 0  # labelled test rows of all cutoffs, on which the metric was measured; any type
     rarest: int = 0  # rows of the rarest class among them (of a number: all of them)
+    rarest_entities: int | None = None  # entities that have such a row; None where it was not counted
+    rarest_answer: str = "yes"  # of a binary target
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class ModelLine:
     seconds: float
     notes: list[str]
     undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
+    behind: tuple[float, float, float] | None = None  # the chosen model's headline metric less its own
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,40 @@ class Example:
 
 
 @dataclass(frozen=True)
+class ListLine:
+    """What one model's lists would have brought, at each declared size, and how much of a list stays on the next."""
+
+    model: str
+    chosen: bool
+    baseline: bool
+    at: list[AtSize]
+    steadiness: Steadiness | None
+
+
+@dataclass(frozen=True)
+class NextList:
+    """The beginning of the list for the newest moment. rows: rank, key, score, reasons; of: how many are ranked."""
+
+    file: str
+    day: str
+    key: str
+    listed: int
+    of: int
+    rows: list[tuple[int, str, float, list[str]]]
+
+
+@dataclass(frozen=True)
+class PastLists:
+    """The lists of the test, one at each cutoff: day, rows, positives and base rate of each [lists]; the models."""
+
+    days: list[str]
+    rows: list[int]
+    positives: list[int]
+    base_rates: list[float]
+    lines: list[ListLine]
+
+
+@dataclass(frozen=True)
 class Target:
     """One target's page."""
 
@@ -154,6 +192,8 @@ class Target:
     residuals: dict[str, Any] | None = None  # quantiles and a 2-d histogram of predicted against true
     list_file: str = ""
     listed: int = 0  # rows of the newest list, with a label or without: what `Example.rank` counts
+    lists: PastLists | None = None  # where the test has more than one cutoff
+    next_list: NextList | None = None  # where the recipe declares one
 
 
 @dataclass(frozen=True)
@@ -193,6 +233,7 @@ class Data:
     correlated: list[str]  # features of the heat map
     correlation: np.ndarray  # Spearman [features, features]
     distributions: list[Distribution]
+    found: list[str] = field(default_factory=list)  # what is to be known of the tables
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,14 +28,17 @@ from toolkit.prepared import Prepared
 from toolkit.report.evidence import (
     Calibration,
     Evidence,
+    ListLine,
     ModelLine,
+    NextList,
     Overlap,
+    PastLists,
     Target,
     Tuned,
 )
 from toolkit.report.explain import Explained
 from toolkit.report.gather_data import data_of, model_card
-from toolkit.report.listed import Listed, latest, listed, order_of_keys
+from toolkit.report.listed import Listed, days_of, latest, listed, order_of_keys
 from toolkit.report.lists import file_name
 from toolkit.report.verdict import known_margin, size, verdict
 from toolkit.runfolder import plain
@@ -54,15 +57,20 @@ def gather(
     lists: Mapping[str, bytes],
     environment: Mapping[str, Any],
     tuned: Sequence[Tuned] = (),
+    next_lists: Mapping[str, NextList] | None = None,
 ) -> Evidence:
     """All that a report says of the newest split.
 
     explained: of `explain`; facts, metrics, environment: of `record`, as the run writes them; resolved: the
-    configuration as YAML without secrets; lists: file name → the CSV as written.
+    configuration as YAML without secrets; lists: file name → the CSV as written; next_lists: target → the
+    list for the newest moment.
     """
     sight = _Sight(config, prepared, outcome, order_of_keys(prepared.matrix, outcome))
     targets = [
-        _target(sight, index, explained.get(task.name, Explained([], "", [])), lists)
+        replace(
+            _target(sight, index, explained.get(task.name, Explained([], "", [])), lists),
+            next_list=(next_lists or {}).get(task.name),
+        )
         for index, task in enumerate(outcome.tasks)
     ]
     columns = {column.name for column in outcome.encoder.columns}  # events and relations are none
@@ -122,6 +130,7 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         groups=[_reasoned(group, task) for group in chosen.groups], drivers=explained.drivers,
         explained_by=explained.explained_by, examples=explained.examples, confusion=table, per_class=classes,
         residuals=missed, list_file=name if name in lists else "", listed=len(entries.rows),
+        lists=_past_lists(sight.config, outcome, task),
     )  # fmt: skip
 
 
@@ -143,7 +152,23 @@ def _line(config: Config, task: Task, candidate: Candidate) -> ModelLine:
         intervals={name: ends for name, ends in candidate.intervals.items() if not math.isnan(ends[0])},
         margin=known_margin(candidate), seconds=candidate.seconds, notes=list(candidate.notes),
         undefined=dict(candidate.undefined),
+        behind=None if candidate.behind is None or np.isnan(candidate.behind).any() else candidate.behind,
     )  # fmt: skip
+
+
+def _past_lists(config: Config, outcome: Outcome, task: Task) -> PastLists | None:
+    """What each list of the test would have brought; None where there are fewer than two, or no sizes."""
+    facts = outcome.lists.get(task.name, [])
+    lines = [
+        ListLine(c.model, c.chosen, c.model not in config.model, c.per_list, c.steadiness)
+        for c in outcome.of(task.name)
+        if c.per_list
+    ]
+    if len(facts) < 2 or not lines:
+        return None
+    moments = np.array([fact["cutoff"] for fact in facts], "datetime64[s]")
+    rows, positives, rates = ([fact[key] for fact in facts] for key in ("rows", "positives", "base_rate"))
+    return PastLists(days_of(moments, config.cohort.timezone), rows, positives, rates, lines)
 
 
 def _known(value: float | None) -> float | None:

@@ -45,6 +45,7 @@ def data_of(
         cohort=_cohort(config, prepared, outcome), drift=_drift(prepared, outcome, X_train, X_test),
         findings=[finding.to_dict() for finding in outcome.findings], idle=dict(outcome.idle), correlated=heated,
         correlation=correlation, distributions=_distributions(config, prepared, outcome, strongest),
+        found=prepared.found,
     )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ def fold_lines(outcome: Outcome) -> list[dict[str, Any]]:
     kinds = {task.name: task.type for task in outcome.tasks}
     return [
         {"fold": outcome.assignment.name, "target": c.target, "model": c.model, "chosen": c.chosen,
-         "metric": HEADLINE[kinds[c.target]], "value": c.test[HEADLINE[kinds[c.target]]], "test": c.test, "interval_95": c.intervals}
+         "metric": HEADLINE[kinds[c.target]], "value": c.test[HEADLINE[kinds[c.target]]], "test": c.test, "interval_95": c.intervals,
+         "per_list": [asdict(at) for at in c.per_list]}
         for c in outcome.candidates
     ]  # fmt: skip
 
@@ -36,6 +37,7 @@ def facts_of(
     return {
         "name": config.name or "run", "description": config.description, "backtest": backtest,
         "seconds": time.perf_counter() - begun, "stages": stages, "assumptions": prepared.compiled.assumptions(),
+        "found": prepared.found,
         "rejected": [(t.name, t.rows_rejected, "; ".join(f"{why}: {n:,}" for why, n in list(t.reasons.items())[:3]))
                      for t in prepared.tables.loaded.values() if t.rows_rejected],
     }  # fmt: skip
@@ -45,7 +47,7 @@ def write_data(prepared: Prepared, folder: Path) -> None:
     """What was read: fingerprints, and the rows that were set aside."""
     write_json(folder / "data.json", {
         name: {"origin": t.origin, "fingerprint": t.digest_of(), "rows_read": t.rows_read, "rows_kept": t.rows_kept,
-               "rejected": t.reasons, "inferred": {c: t.columns[c].type for c in t.inferred}, "ignored_columns": t.ignored}
+               "files": t.files, "found": t.remarks, "rejected": t.reasons, "inferred": {c: t.columns[c].type for c in t.inferred}, "ignored_columns": t.ignored}
         for name, t in prepared.tables.loaded.items()
     })  # fmt: skip
     write_rejected(prepared.tables, folder / "rejected")
@@ -77,12 +79,13 @@ def metrics_of(
             "base_rates": outcome.base_rates[task.name], "label_state": outcome.states[task.name].to_dict(),
             "chosen": outcome.chosen(task.name).model,
             "models": {c.model: {"validation": c.validation, "test": c.test, "interval_95": c.intervals, "undefined": c.undefined,
-                                 "over_rule": c.margin, "beats_chance": c.beats_chance, "fit_seconds": c.seconds, "notes": c.notes,
+                                 "over_rule": c.margin, "behind_chosen": c.behind, "per_list": [asdict(at) for at in c.per_list],
+                                 "steadiness": c.steadiness and asdict(c.steadiness), "beats_chance": c.beats_chance, "fit_seconds": c.seconds, "notes": c.notes,
                                  "threshold": c.threshold and c.threshold.to_dict(),
                                  "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason, "before": c.uncalibrated},
                                  "validation_basis": c.basis}
                        for c in outcome.of(task.name)},
-            "groups": outcome.chosen(task.name).groups,
+            "groups": outcome.chosen(task.name).groups, "lists": outcome.lists.get(task.name, []),
         }  # fmt: skip
     weights = {name: target.weight for name, target in config.target.items()}
     binary = [t.name for t in outcome.tasks if t.type == "binary"]

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from toolkit.data.tables import Tables
 from toolkit.report.lists import file_name, write_csv
 
-OURS = ("@row", "@line", "@reason", "@text")
+OURS = ("@row", "@line", "@file", "@reason", "@text")
 
 
 def write_rejected(tables: Tables, folder: Path) -> None:

@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.config.paths import readable
-from toolkit.report.words import USELESS
+from toolkit.report.list_words import typical
+from toolkit.report.words import FEW, USELESS
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 
 # Test metrics after the headline one, most telling first: narrow terminals show as many as fit.
@@ -226,6 +227,7 @@ def where(folder: Path) -> list[str]:
         lines.append(
             f"lists: {here}/lists/" + (lists[0].name if len(lists) == 1 else f" ({len(lists)} files)")
         )
+    lines += [f"list: {here}/{path.name}" for path in sorted(folder.glob("*.csv")) if "." not in path.stem]
     if (folder / "bundle").exists():
         lines.append(f"bundle: {here}/bundle")
     return [*lines, f"files: {here}"]
@@ -246,7 +248,9 @@ def warnings_line(warned: Sequence[str]) -> list[str]:
 
 def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     """What to know besides the models: leaks, assumptions, rejected rows, older folds."""
-    lines = []
+    lines = [
+        line for task in outcome.tasks if task.type == "binary" for line in _of_lists(outcome, task.name)
+    ]
     asked = [finding for finding in outcome.findings if finding.answer is None]
     if asked:
         lines.append(f"leak audit: {len(asked)} to look at")
@@ -259,6 +263,7 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
         named = [f"{name} ({why})" for name, why in outcome.idle.items()]
         lines.append(f"of no use in training rows: {', '.join(named[:8])}" + (" …" if len(named) > 8 else ""))
     lines += [f"assumed: {text}" for text in facts["assumptions"]]
+    lines += [f"found: {text}" for text in facts.get("found", [])]
     lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]
     folds: dict[tuple[str, str, str], list[str]] = {}
     for r in facts["backtest"]:
@@ -274,6 +279,44 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     for chain, share in outcome.coherence.items():
         lines.append(f"coherent {chain}: {share:.2%} of rows corrected")
     return lines
+
+
+def _of_lists(outcome: Outcome, target: str) -> list[str]:
+    """Of a yes-or-no target: how few say yes, what past lists would have brought, and how strangers fare."""
+    chosen, lines = outcome.chosen(target), []
+    test = outcome.base_rates[target]["test"]
+    few = test.get("positive_entities", FEW)
+    if 0 < few < FEW and test["rows"]:
+        known = with_interval(chosen, HEADLINE["binary"])
+        alike = [c.model for c in outcome.of(target) if c.behind and c.behind[1] <= 0 and c.model != "rule"]
+        apart = f"; too few to tell {chosen.model} from {', '.join(alike)}" if alike else ""
+        entities = "1 entity says" if few == 1 else f"{few:,} entities say"
+        lines.append(f"few positives, {target}: {entities} yes, in {test['positives']:,} of {test['rows']:,} test rows: AUC {known}{apart}")  # fmt: skip
+    facts = outcome.lists.get(target, [])
+    if len(facts) > 1 and chosen.per_list:
+        at = typical(chosen.per_list)
+        rule = [a for c in outcome.of(target) if c.model == "rule" for a in c.per_list if a.size == at.size]
+        within = "" if math.isnan(at.interval[0]) else f" [{at.interval[0]:.1%}, {at.interval[1]:.1%}]"
+        said = f"past lists, {target}: of the first {at.size:,} of {len(facts):,} lists {at.precision:.1%}{within} say yes"
+        said += f"; {sum(f['base_rate'] for f in facts) / len(facts):.1%} at random"
+        said += f", {rule[0].precision:.1%} by the rule" if rule else ""
+        if chosen.steadiness and not math.isnan(chosen.steadiness.overlap[at.size]):
+            said += f"; {chosen.steadiness.overlap[at.size]:.0%} stay on the next list"
+        lines.append(said)
+    strangers = [g for g in chosen.groups if g["by"] == "entity"]
+    for group in strangers[:1]:
+        what = f"{group['rows']:,} rows of {group['entities']:,} entities, {group.get('positive_entities', 0):,} with a yes"
+        if "withheld" in group:
+            lines.append(f"entities {group['group']}, {target}: {what}: withheld ({group['withheld']})")
+            continue
+        auc, pr = (_number_and_ends(group, metric) for metric in ("roc_auc", "pr_auc"))
+        lines.append(f"entities {group['group']}, {target}: AUC {auc}, PR {pr} ({what})")
+    return lines
+
+
+def _number_and_ends(group: dict[str, Any], metric: str) -> str:
+    low, high = group.get("interval_95", {}).get(metric, (math.nan, math.nan))
+    return number(group[metric]) + ("" if math.isnan(low) else f" [{number(low)}, {number(high)}]")
 
 
 def markdown(outcome: Outcome, facts: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,7 @@ def verdict(
         better_than_chance=chosen.beats_chance,
         test_rows=len(known),
         rarest=len(known) if task.type == "regression" else _rarest(task, known),
+        **(_entities_of_the_rarest(y, key) if task.type == "binary" else {}),
     )  # fmt: skip
     return told if gains is None else _of_the_list(config, told, chosen, entries, gains)
 
@@ -57,6 +59,12 @@ def _rarest(task: Task, known: Floats) -> int:
     """Rows of the rarest class; of several classes, among those that occur."""
     counts = np.bincount(known.astype(np.intp), minlength=2)
     return int(counts.min() if task.type == "binary" else counts[counts > 0].min())
+
+
+def _entities_of_the_rarest(y: Floats, key: NDArray[np.intp]) -> dict[str, Any]:
+    """How many entities have the rarer answer, and which it is; y, key [test rows]."""
+    of = {label: len(np.unique(key[y == label])) for label in (0, 1)}
+    return {"rarest_entities": min(of.values()), "rarest_answer": "yes" if of[1] <= of[0] else "no"}
 
 
 def _of_the_list(config: Config, told: Verdict, chosen: Candidate, entries: Listed, gains: Gains) -> Verdict:

@@ -45,6 +45,7 @@ COLUMNS = {
 CLOSE = 0.05  # an interval that ends within this of chance shows that little is there
 LEAST_ROWS, LEAST_OF_EACH = 30, 5  # labelled test rows; fewer say nothing about the next list
 USELESS = "No better than chance"
+FEW = 100  # entities with the rarer answer, below which it is said how few they are
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def verdict(target: Target) -> Said:
         return Said("Too few test rows to say", _few_lines(target, found), "doubt")
     if found.better_than_chance is False:
         return Said(USELESS, _useless(target, found), "bad")
-    lines = [*_against_chance(target, found), against_rule(found), *_too_many(found)]
+    lines = [*_against_chance(target, found), against_rule(found), *scarce(target), *_too_many(found)]
     if worse_than_rule(found):
         return Said("Worse than a simple rule", [expectation(target, found) + ".", *lines], "bad")
     if target.type == "binary" and found.covers_all:
@@ -75,7 +76,8 @@ def verdict(target: Target) -> Said:
 
 def few(found: Verdict) -> bool:
     """Whether the metric was measured on too few rows, or too few of one answer."""
-    return found.test_rows < LEAST_ROWS or found.rarest < LEAST_OF_EACH
+    entities = found.rarest if found.rarest_entities is None else found.rarest_entities
+    return found.test_rows < LEAST_ROWS or min(found.rarest, entities) < LEAST_OF_EACH
 
 
 def worse_than_rule(found: Verdict) -> bool:
@@ -193,9 +195,40 @@ def _few_lines(target: Target, found: Verdict) -> list[str]:
     if target.type != "regression":
         there += f", {count(found.rarest)} of them the rarest one"
     needed = f"At least {LEAST_ROWS} rows, {LEAST_OF_EACH} of each answer, are needed to say what the next list will give."
+    if found.rarest_entities is not None and found.rarest_entities < found.rarest:
+        there += f", from {_entities(found.rarest_entities)}"
+        needed = f"At least {LEAST_ROWS} rows, and {LEAST_OF_EACH} entities with each answer, are needed to say what the next list will give."
     if target.type == "regression":
         needed = f"At least {LEAST_ROWS} are needed."
     return [there + ".", needed, f"For what it is worth: {metric(found.metric)} {figure(found.value)}."]
+
+
+def scarce(target: Target) -> list[str]:
+    """How few entities have the rarer answer, how much that leaves open, and which models it cannot tell apart."""
+    found = target.verdict
+    if found is None or found.rarest_entities is None or found.rarest_entities >= FEW:
+        return []
+    line = f"Few say {found.rarest_answer}: {_entities(found.rarest_entities)}"
+    line += f", in {count(found.rarest)} of {count(found.test_rows)} test rows."
+    if found.value_interval is None:
+        return [line]
+    line += f" So {metric(found.metric)} is only known to lie {_between(found.value_interval)}"
+    alike = [m.model for m in target.models if m.behind and m.behind[1] <= 0 and not m.baseline]
+    if not alike:
+        return [line + "."]
+    return [f"{line}, which is too little to tell the chosen model from {_and(alike)}."]
+
+
+def _entities(number: int) -> str:
+    return "1 entity" if number == 1 else f"{count(number)} entities"
+
+
+def _between(ends: tuple[float, float]) -> str:
+    return f"between {figure(ends[0])} and {figure(ends[1])}"
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _useless(target: Target, found: Verdict) -> list[str]:

@@ -15,15 +15,15 @@ import pyarrow.parquet as pq
 from toolkit.bundling import Scorer
 from toolkit.config.schema import Engine as EngineConfig
 from toolkit.config.tables import Source
-from toolkit.config.time import to_utc
 from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError, DataError
 from toolkit.modalities import NOTHING, Modalities, Sequences
+from toolkit.prepare import cutoffs as moments
 from toolkit.prepare import matrix as matrices
 from toolkit.prepare.cohort import looking_back
-from toolkit.prepare.cutoffs import data_end, day_of
+from toolkit.prepare.cutoffs import cutoff_on, data_end, day_of
 from toolkit.prepare.frame import as_clock, clock_types
 from toolkit.prepare.matrix import Declaration, Matrix
 from toolkit.prepare.targets import applies_to, horizon_of
@@ -36,15 +36,21 @@ from toolkit.training.threshold import decide_among
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of a cohort. table: one row per (entity, cutoff); rejected: table → (rows, reasons)."""
+    """Scores of a cohort. table: one row per (entity, cutoff); X, besides: the rows as models see them.
+
+    others: (model, target) → raw score and probability, of models that were not chosen.
+    """
 
     matrix: Matrix
     tables: Tables
+    X: np.ndarray
+    besides: Modalities
     table: pa.Table
     raw: dict[str, np.ndarray]
     probability: dict[str, np.ndarray]
     decision: dict[str, np.ndarray]
     eligible: dict[str, np.ndarray]
+    others: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     unseen: dict[str, int]
     cutoffs: tuple[datetime, ...]
 
@@ -62,7 +68,7 @@ def moments_of(text: str | None, tables: Tables, declaration: Declaration) -> tu
         )
     dated = [table for table in tables.loaded.values() if table.spec.clock]
     if latest:
-        end = max((end for table in dated if (end := data_end(table, zone))), default=None)
+        end = moments.latest(declaration.cohort.model_copy(update={"cutoffs": []}), tables)  # of no rhythm
         if end is None:
             raise DataError(
                 f"no dated row in {', '.join(f'`{table.origin}`' for table in dated)}, so there is no latest moment",
@@ -71,7 +77,7 @@ def moments_of(text: str | None, tables: Tables, declaration: Declaration) -> tu
         return (end,)
     assert text is not None
     try:
-        moment = to_utc(datetime.fromisoformat(text), zone)
+        moment = cutoff_on(datetime.fromisoformat(text), declaration.cohort)
     except (ValueError, OverflowError):
         raise DataError(
             f"`cutoff={text}` is not a day",
@@ -100,6 +106,33 @@ def moments_of(text: str | None, tables: Tables, declaration: Declaration) -> tu
     return (moment,)
 
 
+def newest(tables: Tables, declaration: Declaration) -> tuple[datetime, ...]:
+    """The newest moment of the cohort's rhythm that the tables reach; () without cutoffs."""
+    if declaration.cohort.cutoffs is None:
+        return ()
+    found = moments.latest(declaration.cohort, tables)
+    if found is None:
+        raise DataError(
+            "the tables reach no moment of the cohort's rhythm",
+            where="cohort.cutoffs",
+            fix="newer tables, or name a moment: snapshot=2024-01-31",
+        )
+    return (found,)
+
+
+def without_labels(declared: Declaration) -> Declaration:
+    """What scoring needs of a declaration."""
+    return Declaration(declared.dataset, declared.cohort, {}, declared.features)
+
+
+def tables_of(scorer: Scorer) -> list[str]:
+    """The tables that scoring reads: not those that only labels are made of."""
+    declared = scorer.declaration
+    names = set(without_labels(declared).tables())
+    names |= {condition.table for node in declared.target.values() for condition in node.among}
+    return [name for name in declared.dataset.tables if name in names]
+
+
 def score(
     scorer: Scorer,
     source: Source,
@@ -107,29 +140,45 @@ def score(
     cache: Cache,
     engine_config: EngineConfig,
     progress: Callable[[str, float], None] | None = None,
+    snapshot: str | None = None,
 ) -> Scored:
-    """Score every entity of the cohort at one cutoff. Raises by name where the input does not fit."""
+    """Score every entity of the cohort at one cutoff. Raises by name where the input does not fit.
+
+    cutoff: a day, or `latest`, the end of the data; snapshot: a day, or `latest`, the newest step of the cohort's
+    rhythm. Without either it is the latest: a step where the bundle has a ranked list, else the end.
+    """
     declared = scorer.declaration
-    needed = Declaration(declared.dataset, declared.cohort, {}, declared.features)
-    names = set(needed.tables())
-    names |= {condition.table for node in declared.target.values() for condition in node.among}
+    only = tables_of(scorer)
+    if cutoff is None and snapshot is None and scorer.listing.file:
+        snapshot = "latest"
     optional: dict[str, set[str]] = {}
     for table, column in scorer.labels:
         optional.setdefault(table, set()).add(column)
     engine = Engine(engine_config.threads, engine_config.memory, cache.root / "scratch")
     try:
-        only = [name for name in declared.dataset.tables if name in names]
-        tables = matrices.load_tables(needed, source, engine, cache, progress, only, optional)
-        cutoffs = moments_of(cutoff, tables, declared)
-        compiled = matrices.compile_all(needed, tables, engine, cache, cutoffs, labelled=False)
-        matrix = matrices.build(compiled, engine, cache, progress)
-        frame = looking_back(declared.cohort)
-        eligible = {
-            name: matrices.eligible(applies_to(name, node, tables, frame), engine, len(matrix))
-            for name, node in declared.target.items()
-        }
+        tables = matrices.load_tables(
+            without_labels(declared), source, engine, cache, progress, only, optional
+        )
+        if snapshot == "latest":
+            cutoffs = newest(tables, declared)
+        else:
+            cutoffs = moments_of(snapshot or cutoff, tables, declared)
+        return score_at(scorer, tables, cutoffs, engine, cache, progress)
     finally:
         engine.close()
+
+
+def score_at(
+    scorer: Scorer,
+    tables: Tables,
+    cutoffs: tuple[datetime, ...],
+    engine: Engine,
+    cache: Cache,
+    progress: Callable[[str, float], None] | None = None,
+) -> Scored:
+    """Score the cohort of loaded tables at a moment; the engine's own cohort is another one afterwards."""
+    declared = scorer.declaration
+    compiled = matrices.compile_all(without_labels(declared), tables, engine, cache, cutoffs, labelled=False)
     if compiled.names != scorer.features:
         raise BundleError(
             "the features that this input gives are not those of the bundle",
@@ -137,6 +186,12 @@ def score(
             why="the bundle was written by another version of the toolkit",
             fix="score with the version that wrote it (manifest.json), or run the recipe again",
         )
+    matrix = matrices.build(compiled, engine, cache, progress)
+    frame = looking_back(declared.cohort)
+    eligible = {
+        name: matrices.eligible(applies_to(name, node, tables, frame), engine, len(matrix))
+        for name, node in declared.target.items()
+    }
     encoded = scorer.encoder.transform(matrix.columns, len(matrix))
     besides = scorer.encoder.modalities(matrix.sequences, matrix.graphs)
     unseen = encoded.unseen | unseen_events(matrix.sequences, besides.sequences)
@@ -170,6 +225,11 @@ def predict(
     raw = {head.name: by_model[head.model][head.position] for head in scorer.heads}
     raw |= {head.name: np.expm1(raw[head.name]) for head in scorer.heads if head.logged}
     probability = {head.name: head.calibrator.apply(raw[head.name]) for head in scorer.heads}
+    others = {}
+    for head in scorer.others:
+        score = by_model[head.model][head.position]
+        score = np.expm1(score) if head.logged else score
+        others[head.model, head.name] = (score, head.calibrator.apply(score))
     decision = {}
     columns: dict[str, Any] = {
         "entity": pa.array(matrix.entity.tolist(), pa.string()),
@@ -191,7 +251,9 @@ def predict(
         )
         if not eligible[head.name].all():
             columns[f"{head.name}.applies"] = eligible[head.name]
-    return Scored(matrix, tables, pa.table(columns), raw, probability, decision, eligible, unseen, cutoffs)
+    return Scored(
+        matrix, tables, X, modalities, pa.table(columns), raw, probability, decision, eligible, others, unseen, cutoffs
+    )  # fmt: skip
 
 
 def write(scorer: Scorer, scored: Scored, folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from toolkit.config.schema import Config, RollingSplit
 from toolkit.data.cache import Cache, digest
@@ -140,7 +141,7 @@ def run_split(
     outcome.test_reads = door.reads
     y = readable(config, tasks, y)
     outcome.y[n:] = y[test_rows]
-    outcome.base_rates = base_rates(tasks, y, assignment)
+    outcome.base_rates = base_rates(tasks, y, assignment, matrix.entity)
     judge_test(config, outcome, matrix, progress)
     return outcome
 
@@ -206,20 +207,30 @@ def readable(config: Config, tasks: Sequence[Task], y: np.ndarray) -> np.ndarray
     return np.column_stack([units(config, task.name)(y[:, index]) for index, task in enumerate(tasks)])
 
 
-def base_rates(tasks: Sequence[Task], y: np.ndarray, assignment: Assignment) -> dict[str, dict[str, Any]]:
-    """Per target and part: labelled rows, and the share of positives (mean; share per class)."""
+def base_rates(
+    tasks: Sequence[Task], y: np.ndarray, assignment: Assignment, entity: np.ndarray
+) -> dict[str, dict[str, Any]]:
+    """Per target and part: labelled rows, and the share of positives (mean; share per class).
+
+    Of yes or no also: positives, entities, and those of them that have a positive. An entity at many cutoffs
+    may be positive at several, so rows say little of how many there are.
+    """
     found: dict[str, dict[str, Any]] = {}
     for index, task in enumerate(tasks):
         found[task.name] = {}
         for name, part in (("train", TRAIN), ("validation", VALIDATION), ("test", TEST)):
-            column = y[assignment.rows(part), index]
-            column = column[~np.isnan(column)]
+            rows = assignment.rows(part) & ~np.isnan(y[:, index])
+            column = y[rows, index]
             entry: dict[str, Any] = {"rows": len(column)}
             if task.type == "multiclass":
                 shares = np.bincount(column.astype(int), minlength=len(task.classes)) / max(len(column), 1)
                 entry["shares"] = dict(zip(task.classes, map(float, shares), strict=True))
             else:
                 entry["mean"] = float(column.mean()) if len(column) else None
+            if task.type == "binary":
+                yes = entity[rows][column == 1]
+                entry |= {"positives": len(yes), "entities": pd.unique(entity[rows]).size}
+                entry["positive_entities"] = pd.unique(yes).size
             found[task.name][name] = entry
     return found
 
@@ -243,8 +254,13 @@ def check_labels(tasks: Sequence[Task], y: np.ndarray, assignment: Assignment) -
                     f"target `{task.name}` {what} in all {len(column):,} {name} rows",
                     where=f"target.{task.name}",
                     why="nothing can be learnt from one class",
-                    fix="another definition, horizon or cohort (verb `plan` shows base rates)",
+                    fix=_more_of_both(name),
                 )
+
+
+def _more_of_both(part: str) -> str:
+    fix = "another definition, horizon or cohort (verb `plan` shows base rates)"
+    return fix if part == "training" else f"more validation rows (`split.validation`), or {fix}"
 
 
 # --- features ---------------------------------------------------------------------------------------

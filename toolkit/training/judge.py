@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from toolkit.config.schema import Config
 from toolkit.evaluation import metrics
-from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, interval
+from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, difference, interval
 from toolkit.evaluation.curves import auc_error
-from toolkit.evaluation.gains import Z
+from toolkit.evaluation.gains import Z, order_of_keys
+from toolkit.evaluation.lists import AtSize, Lists
 from toolkit.modalities import Modalities
 from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
 from toolkit.training.coherence import cohere
 from toolkit.training.crossfit import FOLDS, held_out, obstacle
+from toolkit.training.figures import measured, resampled
+from toolkit.training.groups import acquainted, by_acquaintance, by_group, segment
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
 from toolkit.training.threshold import Threshold, choose, decide, decide_among
 
 Progress = Callable[[str, float], None]
-MOST_GROUPS = 200
 CROSS_FITTED, NOTHING = f"cross-fitted on {FOLDS} folds of entities", "nothing is fitted on it"
 
 
@@ -44,13 +45,6 @@ class Held:
     eligible: Mapping[str, np.ndarray]
     fold: np.ndarray
     said: dict[str, Sequence[np.ndarray]] = field(default_factory=dict)
-
-
-def sizes(config: Config) -> list[int | float]:
-    """Sizes of lists at which precision and lift are given: shares and counts."""
-    return [
-        float(text.rstrip("%")) / 100 if text.endswith("%") else int(text) for text in config.evaluation.at
-    ]
 
 
 def units(config: Config, target: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -86,7 +80,7 @@ def judge_validation(config: Config, outcome: Outcome, name: str, seconds: float
             basis = CROSS_FITTED if basis == NOTHING else f"{basis}; weights {CROSS_FITTED}"
         candidate = Candidate(
             name, task.name, seconds, list(fitted.notes[index]), calibrator, threshold,
-            _figures(config, task, y, scores, slice(0, n), has), basis,
+            measured(config, task, y, scores, slice(0, n), has), basis,
         )  # fmt: skip
         if task.type != "regression":
             before = metrics.calibration_metrics(task.type, y[has], raw[:n][has])
@@ -163,14 +157,16 @@ def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.nd
 
 
 def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progress) -> None:
-    """Metrics on the test rows with intervals by entity bootstrap; margins over the rule; groups."""
+    """Metrics on the test rows with intervals by entity bootstrap; margins over the rule; groups; lists."""
     test = slice(outcome.n_valid, None)
     rows = outcome.rows[test]
     replicates = config.evaluation.bootstrap
     boot = EntityBootstrap(matrix.entity[rows], replicates, config.seed) if replicates else None
     by = {"cutoff": lists_of(matrix, rows)} | {
-        s: _segment(matrix, s, rows) for s in config.evaluation.segments
+        s: segment(matrix, s, rows) for s in config.evaluation.segments
     }
+    met = acquainted(outcome, matrix, rows)
+    order = order_of_keys(matrix.entity[rows])
     for index, task in enumerate(outcome.tasks):
         y, headline = outcome.y[test, index], HEADLINE[task.type]
         has = ~np.isnan(y)
@@ -179,24 +175,58 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
             share = index / len(outcome.tasks)
             progress(f"evaluating on the test rows: {candidate.model} on {task.name}", share)
             scores = outcome.scores[(candidate.model, task.name)]
-            candidate.test = _figures(config, task, y, scores, test, has)
+            candidate.test = measured(config, task, y, scores, test, has)
             if task.type != "regression":
                 before = metrics.calibration_metrics(task.type, y[has], scores.score[test][has])
                 candidate.uncalibrated["test"] = before
             candidate.undefined = metrics.undefined(task.type, y[has], candidate.test)
             if boot is not None and has.any():
-                draws[candidate.model] = _draws(config, boot, task, y, scores, test, has)
+                draws[candidate.model] = resampled(config, boot, task, y, scores, test, has)
                 candidate.intervals = {name: interval(d) for name, d in draws[candidate.model].items()}
                 candidate.beats_chance = _beats_chance(
                     task, candidate, y, scores.score[test], matrix.entity[rows]
                 )
             if candidate.chosen:
-                candidate.groups = _groups(config, boot, task, y, scores, test, has, by)
+                candidate.groups = by_group(config, boot, task, y, scores, test, has, by)
+                candidate.groups += by_acquaintance(config, boot, task, y, scores, test, has, met, order)
+        chosen = outcome.chosen(task.name)
         for candidate in outcome.of(task.name):
             if "rule" in draws and candidate.model != "rule":
-                low, high = interval(draws[candidate.model][headline] - draws["rule"][headline])
                 rule = next(other for other in outcome.of(task.name) if other.model == "rule")
-                candidate.margin = (candidate.test[headline] - rule.test[headline], low, high)
+                candidate.margin = _over(headline, candidate, rule, draws)
+            if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
+                candidate.behind = _over(headline, chosen, candidate, draws)
+        if task.type == "binary":
+            _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], order, boot))
+
+
+def _over(
+    metric: str, one: Candidate, other: Candidate, draws: Mapping[str, Draws]
+) -> tuple[float, float, float]:
+    """A metric of one model less that of another, with the interval of the paired difference."""
+    low, high = interval(difference(metric, draws[one.model], draws[other.model]))
+    return one.test[metric] - other.test[metric], low, high
+
+
+def _judge_lists(config: Config, outcome: Outcome, task: Task, lists: Lists) -> None:
+    """What every model's lists would have brought at each cutoff of the test. The naive baseline has no order."""
+    sizes, test = config.evaluation.per_list, slice(outcome.n_valid, None)
+    outcome.lists[task.name] = lists.facts()
+    ruled: tuple[list[AtSize], np.ndarray] | None = None
+    for candidate in sorted(outcome.of(task.name), key=lambda c: c.model != "rule"):
+        if candidate.model == "prior":
+            continue
+        score = outcome.scores[(candidate.model, task.name)].score[test]
+        found, draws = lists.judge(score, sizes)
+        candidate.steadiness = lists.steadiness(score, sizes)
+        if candidate.model == "rule":
+            ruled = found, draws
+        elif ruled is not None:
+            found = [
+                replace(at, over_rule=(at.precision - rule.precision, *interval(mine - its)))
+                for at, rule, mine, its in zip(found, ruled[0], draws, ruled[1], strict=True)
+            ]
+        candidate.per_list = found
 
 
 def _beats_chance(
@@ -209,64 +239,3 @@ def _beats_chance(
         error = auc_error(y[has] == 1, score[has], entity[has])
         least = least if np.isnan(error) else candidate.test[metric] - Z * error
     return None if np.isnan(least) else bool(least > metrics.CHANCE[metric])
-
-
-def _figures(
-    config: Config, task: Task, y: np.ndarray, scores: Scores, part: slice, rows: np.ndarray
-) -> dict[str, float]:
-    """Every metric on some rows (a mask) of a part of the split."""
-    score, probability, decision = (column[rows] for column in scores.part(part))
-    return metrics.evaluate(task.type, y[rows], score, probability, decision, sizes(config))
-
-
-def _draws(
-    config: Config, boot: EntityBootstrap, task: Task, y: np.ndarray, scores: Scores, part: slice, rows: np.ndarray
-) -> Draws:  # fmt: skip
-    """The same metrics in every replicate."""
-    score, probability, decision = scores.part(part)
-    clean = np.where(np.isnan(y), 0, y)
-    if task.type == "binary":
-        return boot.binary(clean, score, probability, decision, sizes(config), rows=rows)
-    if task.type == "multiclass":
-        return boot.multiclass(clean, score, probability, decision, rows=rows)
-    return boot.regression(clean, score, rows=rows)
-
-
-def _groups(
-    config: Config, boot: EntityBootstrap | None, task: Task, y: np.ndarray, scores: Scores, part: slice,
-    has: np.ndarray, by: Mapping[str, np.ndarray],
-) -> list[dict[str, Any]]:  # fmt: skip
-    """The headline metric and the base rate per cutoff and per declared segment; small groups withheld."""
-    headline, least, found = HEADLINE[task.type], config.evaluation.smallest_group, []
-    for name, values in by.items():
-        if (several := len(np.unique(values[has]))) > MOST_GROUPS:
-            found.append({"by": name, "withheld": f"{several} values; a segment has at most {MOST_GROUPS}"})
-            continue
-        for value in np.unique(values[has]):
-            rows = has & (values == value)
-            entry: dict[str, Any] = {"by": name, "group": str(value), "rows": int(rows.sum())}
-            if entry["rows"] < least:
-                found.append(entry | {"withheld": f"fewer than {least} rows"})
-                continue
-            entry |= {
-                headline: _figures(config, task, y, scores, part, rows)[headline],
-            }
-            if task.type == "multiclass":
-                counts = np.bincount(y[rows].astype(int), minlength=len(task.classes))
-                entry["shares"] = dict(zip(task.classes, (counts / counts.sum()).tolist(), strict=True))
-            else:
-                entry["mean"] = float(y[rows].mean())
-            if boot is not None:
-                entry["interval"] = interval(_draws(config, boot, task, y, scores, part, rows)[headline])
-            found.append(entry)
-    return found
-
-
-def _segment(matrix: Matrix, name: str, rows: np.ndarray) -> np.ndarray:
-    """An attribute's value of each row as text."""
-    column = matrix.columns[name]
-    if isinstance(column, pd.Categorical):
-        names = np.array([*map(str, column.categories), "missing"], dtype=object)
-        return names[column.codes[rows]].astype(str)
-    values, codes = np.unique(column[rows], return_inverse=True)
-    return np.array(["missing" if np.isnan(value) else f"{value:.9g}" for value in values])[codes]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from toolkit.evaluation.lists import AtSize, Steadiness
 from toolkit.evaluation.metrics import HEADLINE
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted, Task
@@ -27,7 +28,8 @@ class Candidate:
     validation, test: metric → value; uncalibrated: part → the same calibration metrics of the raw score,
     where that is a probability; basis: how the validation probabilities and decisions came about, in
     words; intervals: metric → (low, high) on the test; margin: its headline metric minus the rule's, with
-    the interval of the paired difference.
+    the interval of the paired difference; behind: the chosen model's minus its own, likewise; per_list,
+    steadiness: what the lists of the test would have brought, and how alike they are (binary targets).
     """
 
     model: str
@@ -43,6 +45,9 @@ class Candidate:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
     margin: tuple[float, float, float] | None = None
+    behind: tuple[float, float, float] | None = None
+    per_list: list[AtSize] = field(default_factory=list)
+    steadiness: Steadiness | None = None
     # The interval of the headline metric lies above what a guess would have. An AUC's is DeLong's here:
     # two hundred replicates leave their tails vague.
     beats_chance: bool | None = None
@@ -73,7 +78,8 @@ class Outcome:
 
     rows: positions of validation and test rows in the matrix, in that order; y: their labels
     [rows, targets], those of test rows NaN until the door has opened; idle: features that say nothing in
-    training rows → why; models: name → configuration as fitted; studies: what tuning tried for them.
+    training rows → why; models: name → configuration as fitted; studies: what tuning tried for them;
+    lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets).
     """
 
     assignment: Assignment
@@ -93,6 +99,7 @@ class Outcome:
     scores: dict[tuple[str, str], Scores] = field(default_factory=dict)
     coherence: dict[str, float] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:

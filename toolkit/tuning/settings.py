@@ -45,6 +45,14 @@ class Optuna(Node):
     )
     startup_trials: int = Field(10, ge=1, description="trials drawn at random, and never given up")
     objective: Objective = OnValidation()
+    metric: Literal["roc_auc", "pr_auc", "log_loss"] | None = Field(
+        None, description="what trials of yes-or-no targets are judged by; null: as `evaluation.select_by`"
+    )
+    models: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="the recipe's models that are tuned; null: all that have a `search` space",
+    )
     workers: int = Field(
         1, ge=1, le=64,
         description="processes over one study, sharing the threads; with more than one the trials are not reproducible",

@@ -32,7 +32,8 @@ def tune(
     tuning = config.tuning
     if not isinstance(tuning, Optuna):
         return dict(config.model), {}
-    spaces = {name: model for name, model in config.model.items() if getattr(model, "search", None)}
+    chosen = config.model if tuning.models is None else tuning.models
+    spaces = {n: model for n, model in config.model.items() if n in chosen and getattr(model, "search", None)}
     if not spaces:
         raise ConfigError(
             "`tuning` has nothing to try: no model declares a `search` space",
@@ -50,7 +51,7 @@ def tune(
                     fix="tuning.pruner=none, or one model for each value of it",
                 )
     objective = Objective(
-        tasks, columns, folds(), {name: target.weight for name, target in config.target.items()}, config.evaluation.select_by,
+        tasks, columns, folds(), {name: target.weight for name, target in config.target.items()}, tuning.metric or config.evaluation.select_by,
         config.seed, max(1, threads // tuning.workers),
     )  # fmt: skip
     found, studies = dict(config.model), {}
@@ -58,7 +59,7 @@ def tune(
         material = {
             "origin": origin, "model": model.model_dump(mode="json"), "kind": models.get(model.kind).digest, "code": code_digest("models", "tuning", "training", "evaluation"), "versions": versions,
             "search": {key: one.model_dump(mode="json") for key, one in model.search.items()}, "metric": objective.name, "weights": objective.weights,
-            "tuning": tuning.model_dump(exclude={"trials", "minutes", "workers", "storage"}), "seed": config.seed,
+            "tuning": tuning.model_dump(exclude={"trials", "minutes", "workers", "storage", "models", "metric"}), "seed": config.seed,
         }  # fmt: skip
         studies[name] = study(
             name, tuning, model, objective, cache.place("tuning", digest(material)[:32]), progress

@@ -1,0 +1,1 @@
+"""What is done with scores: ranked lists, and what is written beside each name."""
