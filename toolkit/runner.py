@@ -55,6 +55,8 @@ def run(
     begun = time.perf_counter()
     with aside(folder) as place, logging_to(place.path / "run.log"):
         log.info("toolkit %s: %s %s", __version__, config.name, " ".join(overrides))
+        # How it was started, from the start: `resume=` reads it where a killed run has left it.
+        write_json(place.path / "environment.json", record.environment(config, overrides))
         with workplace(config, progress) as work:
             prepared = prepare(config, work)
             check_names(config, [feature.name for feature in prepared.compiled.features])
