@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from toolkit.modalities import Relation
 from toolkit.models.neural import graph, sequence
-from toolkit.models.neural.fusion import CrossModal, Fusion, FusionSizes, Gated
+from toolkit.models.neural.fusion import CrossModal, Fusion, FusionSizes, Gated, fusion
 from toolkit.models.neural.graph import GraphBranch, GraphSizes
 from toolkit.models.neural.heads import Heads, HeadSizes
 from toolkit.models.neural.losses import (
@@ -35,6 +35,7 @@ from toolkit.models.neural.tabular import PiecewiseLinear, TabularBranch, Tabula
 
 ENCODERS = ["lstm", "gru", "tcn", "transformer"]
 FUSIONS = ["attention", "concat", "gated"]
+NO_FUSION = "none"  # the vectors side by side: nothing there could learn across them
 NAN = float("nan")
 
 
@@ -312,14 +313,23 @@ def test_tokens_that_are_present_neither_attend_to_missing_ones_nor_are_mixed_wi
     assert not torch.allclose(gated(other, everything), gated(tokens, everything))
 
 
-@pytest.mark.parametrize("kind", FUSIONS)
+@pytest.mark.parametrize("kind", [*FUSIONS, NO_FUSION])
 def test_gradients_through_a_missing_modality_are_finite_and_zero(kind: Any) -> None:
-    fusion = Fusion([3, 3], FusionSizes(kind, 16, 8, 2))
+    fused = fusion([3, 3], FusionSizes(kind, 16, 8, 2))
     tokens = [torch.randn(3, 3, requires_grad=True) for _ in range(2)]
-    fusion(tokens, torch.tensor([[1, 1], [1, 0], [0, 0]]).bool()).square().sum().backward()
+    fused(tokens, torch.tensor([[1, 1], [1, 0], [0, 0]]).bool()).square().sum().backward()
     assert tokens[1].grad[1:].abs().sum() == 0
     assert tokens[1].grad[0].abs().sum() > 0
-    assert finite_gradients(fusion)
+    assert finite_gradients(fused)
+
+
+def test_no_fusion_puts_vectors_side_by_side_and_a_learned_one_where_a_modality_is_missing() -> None:
+    fused = fusion([2, 3], FusionSizes("none"))
+    first, second = torch.randn(2, 2), torch.randn(2, 3)
+    found = fused([first, second], torch.tensor([[1, 1], [1, 0]]).bool())
+    torch.testing.assert_close(found[0], torch.cat([first[0], second[0]]))
+    torch.testing.assert_close(found[1], torch.cat([first[1], fused.missing[1]]))
+    assert fused.width == found.shape[1] == 5
 
 
 @pytest.mark.parametrize("kind", FUSIONS)
@@ -341,6 +351,17 @@ def test_heads_give_one_output_per_target_and_listen_to_each_other_only_if_told(
     others = heads.first.weight.grad[8:].abs().sum()
     assert bool(others > 0) == cross
     assert Heads(6, HeadSizes((1,), 8, cross)).cross is None
+
+
+def test_heads_without_a_hidden_layer_are_linear() -> None:
+    heads = Heads(6, HeadSizes((1, 3), 0)).eval()
+    a, b = torch.randn(5, 6), torch.randn(5, 6)
+    for sum_, one, two, none in zip(heads(a + b), heads(a), heads(b), heads(torch.zeros(5, 6)), strict=True):
+        torch.testing.assert_close(sum_, one + two - none)
+    hidden = Heads(6, HeadSizes((1, 3), 8)).eval()  # positive control: a hidden layer bends
+    assert not torch.allclose(
+        hidden(a + b)[0], hidden(a)[0] + hidden(b)[0] - hidden(torch.zeros(5, 6))[0], atol=1e-4
+    )
 
 
 # Losses
@@ -573,3 +594,16 @@ def test_a_node_among_its_neighbours_is_the_propagation_of_a_gcn() -> None:
     torch.testing.assert_close(graph.aggregate(X, edges), own @ X / own.sum(1, keepdim=True))
     assert torch.equal(graph.aggregate(X, edges)[7], X[7])
     assert graph.gather(X, [edges], beside=False).shape == (30, 5)
+
+
+def test_two_hops_are_a_gcn_of_two_layers() -> None:
+    """Â relu(Â X W₁) W₂ (Kipf, Welling 2017, equation 9, rows normalised and weighted), written with dense matrices."""
+    relation, dense = random_relation(12, 40, 5)
+    edges = graph.averaged(graph.with_own(graph.edges(relation)))
+    A = torch.from_numpy(dense) + torch.eye(12)
+    A = A / A.sum(1, keepdim=True)
+    branch = GraphBranch(GraphSizes(4, 1, width=3, hidden=6, hops=2, own="among")).eval()
+    X = torch.randn(12, 4)
+    ours = branch.embed(graph.gather(X, [edges], beside=False), [edges])
+    hidden = torch.relu(nn.functional.linear(A @ X, branch.first.weight, branch.first.bias))
+    torch.testing.assert_close(ours, nn.functional.linear(A @ hidden, branch.last.weight, branch.last.bias))

@@ -508,6 +508,18 @@ def test_many_zeros_leave_room_for_the_rest() -> None:
     assert (np.diff(out[9_000:]) > 0).mean() > 0.99
 
 
+def test_hashed_words_stay_as_they_are_and_a_missing_text_is_marked_once() -> None:
+    """Nothing is fitted to them, so that a word no training row has still counts at its neighbours."""
+    words = np.array([[0.6, 0.8, 0, 5], [np.nan, np.nan, np.nan, 7], [0, 0, -1, np.nan]], np.float32)
+    numbers = Numbers.fit(words, range(4), scaled=range(3))
+    out = numbers(words)
+    np.testing.assert_array_equal(out[:, :3], np.nan_to_num(words[:, :3]))
+    assert numbers.names("abcd")[4:] == ["a (missing)", "d (missing)"]
+    fitted = Numbers.fit(words, range(4))  # positive control: as other columns, each for itself
+    assert not np.array_equal(fitted(words)[:, :3], out[:, :3])
+    assert len(fitted.gaps) == 4
+
+
 def test_only_the_nodes_of_training_rows_teach_scales() -> None:
     graph = TRAIN.modalities.graphs[0]
     few = graph.some(np.arange(50))

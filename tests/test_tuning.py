@@ -20,6 +20,7 @@ from small import clean, dated, experiment, flat, people
 
 from toolkit.config.schema import Config
 from toolkit.models import LightGBM  # type: ignore[attr-defined]
+from toolkit.models.neural.settings import Multimodal
 from toolkit.proof import all_proofs
 from toolkit.proof.scramble import scramble_rows
 from toolkit.training.split import TEST
@@ -110,6 +111,38 @@ class TestAStudy:
         page = (run / "report.html").read_text()
         assert "Everything tried" in page
         assert page.count("num_leaves") >= 6
+
+    def test_a_network_is_tuned_by_settings_of_its_parts(self, work: Work) -> None:
+        network = {
+            "kind": "multimodal", "use": ["tabular"], "optimizer": {"kind": "adamw", "weight_decay": 0.02},
+            "trainer": {"epochs": 4}, "tabular": {"hidden": 8, "width": 8},
+            "search": {
+                "optimizer.lr": {"float": [0.001, 0.03], "log": True},
+                "loss.smoothing": {"float": [0.0, 0.1]},
+                "fusion.kind": {"categorical": ["none", "concat"]},
+                "fusion.dropout": {"float": [0.0, 0.5], "when": {"fusion.kind": "concat"}},
+            },
+        }  # fmt: skip
+        work.write({"conf/model/net.yaml": json.dumps(network)})
+        said = work.run("recipe=shop", "model=[net]", "tuning=optuna", "tuning.trials=5", "report.html=false")
+        assert said.code == 0, said.err
+        (run,) = work.runs()
+        found = json.loads((run / "tuning.json").read_text())["net"]
+        tried = [trial["settings"] for trial in found["trials"]]
+        assert len(tried) == 5
+        assert len({one["optimizer.lr"] for one in tried}) == 5
+        assert all(("fusion.dropout" in one) == (one["fusion.kind"] == "concat") for one in tried)
+        assert found["best"] in tried
+
+    def test_a_setting_of_a_part_is_checked_like_any_other(self) -> None:
+        for search, said in [
+            ({"optimizer.lrr": {"float": [0.1, 0.2]}}, "did you mean `optimizer.lr`"),
+            ({"optimizer.lr": {"float": [0.1, 20]}}, "`search.optimizer.lr` reaches 20"),
+            ({"optimizer": {"float": [0.1, 0.2]}}, "`optimizer`, which is no setting"),
+            ({"loss.kind": {"categorical": ["bce"]}}, "`search.loss.kind` reaches 'bce'"),  # it has no alpha
+        ]:
+            with pytest.raises(ValidationError, match=said):
+                Multimodal.model_validate({"kind": "multimodal", "search": search})
 
     def test_a_model_without_a_space_is_named(self, work: Work) -> None:
         message = work.refused("recipe=shop", "model=[prior]", "tuning=optuna")

@@ -14,11 +14,16 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Column:
-    """One feature. levels: the texts behind a categorical column's codes, in the codes' order."""
+    """One feature. levels: the texts behind a categorical column's codes, in the codes' order.
+
+    scaled: a number between -1 and 1 that stands on one scale with its neighbours, such as a hashed word:
+    models that scale columns leave it as it is.
+    """
 
     name: str
     kind: Literal["numeric", "categorical"] = "numeric"
     levels: tuple[str, ...] = ()
+    scaled: bool = False
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ def run(
     with aside(folder) as place, logging_to(place.path / "run.log"):
         log.info("toolkit %s: %s %s", __version__, config.name, " ".join(overrides))
         enriches = enriching.checked(config)
+        # How it was started, from the start: `resume=` reads it where a killed run has left it.
+        write_json(place.path / "environment.json", record.environment(config, overrides))
         with workplace(config, progress) as work:
             prepared = prepare(config, work)
             features = [feature.name for feature in prepared.compiled.features]

@@ -33,6 +33,7 @@ FLAGS = {
     "--config-dir DIR": "a folder of declarations to look in first",
     "--info searchpath": "where declarations are looked for",
     "-sc install=bash": 'tab completion: eval "$(python -m toolkit -sc install=bash)"',
+    "resume=FOLDER": "go on with a run that was killed: outputs/<recipe>/.unfinished-…",
     "--version": "the toolkit's version",
 }
 

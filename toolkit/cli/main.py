@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         screen.show(error)
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; the same command goes on from what is finished", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,7 +56,10 @@ def _dispatch(arguments: list[str]) -> int:
         raise ConfigError("--experimental-rerun is not allowed", why="it loads a pickle, which can run code")
 
     from toolkit.cli import completion
+    from toolkit.cli.resuming import resumed
 
+    if verb == "run":
+        rest = resumed(rest)
     if said := completion.script(rest):
         print(said)
         return 0

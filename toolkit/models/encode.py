@@ -154,6 +154,7 @@ class Encoder:
         return {
             "columns": [
                 {"name": column.name, "kind": column.kind}
+                | ({"scaled": True} if column.scaled else {})
                 | ({"levels": list(column.levels)} if column.kind == "categorical" else {})
                 for column in self.columns
             ],
@@ -169,7 +170,12 @@ class Encoder:
         """Read what `to_dict` gave; BundleError if it is something else."""
         try:
             columns = tuple(
-                Column(str(one["name"]), one["kind"], tuple(map(str, one.get("levels", ()))))
+                Column(
+                    str(one["name"]),
+                    one["kind"],
+                    tuple(map(str, one.get("levels", ()))),
+                    one.get("scaled", False) is True,
+                )
                 for one in facts["columns"]
             )
             capped = frozenset(map(str, facts["capped"]))

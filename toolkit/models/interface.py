@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from toolkit.errors import DataError, did_you_mean
 from toolkit.modalities import NOTHING, Column, Modalities
-from toolkit.tuning.space import Search, ordered
+from toolkit.tuning.space import Search, flat, ordered, placed
 
 
 class Progress(Protocol):
@@ -121,7 +121,8 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def search_names_settings_that_it_takes(self) -> Self:
-        settings = [name for name in type(self).model_fields if name not in ("kind", "search")]
+        declared = self.model_dump()
+        settings = [name for name in flat(declared) if name != "kind"]
         for name, space in self.search.items():
             for key in (name, *space.when):
                 if key not in settings:
@@ -130,7 +131,7 @@ class ModelConfig(BaseModel):
                     )
             for value in space.examples():
                 try:
-                    type(self).model_validate(self.model_dump() | {name: value})
+                    type(self).model_validate(placed(declared, {name: value}))
                 except ValidationError as error:
                     raise ValueError(
                         f"`search.{name}` reaches {value!r}: {error.errors()[0]['msg']}"

@@ -45,7 +45,8 @@ class Feature:
 
     name: `<set>.<what>`; kind: numeric or categorical; fill: value of rows without any source row
     (None: missing); sources: the (table, column) pairs it is made of; text: what it is, in words; group:
-    a name that it shares with features of which one speaks for all.
+    a name that it shares with features of which one speaks for all; scaled: it is of one scale with the
+    others of its set, between -1 and 1.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Feature:
     window: str
     text: str
     group: str | None = None
+    scaled: bool = False
 
     @property
     def column(self) -> str:

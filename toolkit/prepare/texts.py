@@ -89,7 +89,7 @@ def compile_text(name: str, node: HashedText, tables: Tables, frame: Frame) -> C
     what = f"{node.column} of {table.name}: words{' and pairs of words' if node.ngrams == 2 else ''}, hashed"
     digits = max(3, len(str(node.size - 1)))
     features = tuple(
-        Feature(f"{name}.h{place:0{digits}d}", name, "numeric", None, sources, window, what, name)
+        Feature(f"{name}.h{place:0{digits}d}", name, "numeric", None, sources, window, what, name, True)
         for place in range(node.size)
     )
     return CompiledText(name, features, Query(tree, tables=frozenset({table.name})))

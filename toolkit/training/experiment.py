@@ -268,7 +268,7 @@ def _more_of_both(part: str) -> str:
 
 def fit_encoder(matrix: Matrix, train_rows: np.ndarray) -> Encoder:
     """The encoder, fitted on training rows (positions)."""
-    columns = [Column(feature.name, feature.kind) for feature in matrix.features]  # type: ignore[arg-type]
+    columns = [Column(feature.name, feature.kind, scaled=feature.scaled) for feature in matrix.features]  # type: ignore[arg-type]
     encoder = Encoder.fit(matrix.columns, columns, train_rows)
     return encoder.with_events([each.some(train_rows) for each in matrix.sequences])
 

@@ -6,6 +6,7 @@ search:
   class_weight: {categorical: [none, balanced]}
   bagging_freq: {int: [1, 7]}
   bagging_fraction: {float: [0.4, 1.0], when: {bagging_freq: [1, 2, 3, 4, 5, 6, 7]}}
+  optimizer.lr: {float: [0.0003, 0.01], log: true}  # a setting of a part, where a model has parts
 """
 
 from __future__ import annotations
@@ -68,6 +69,26 @@ class Search(Node):
         return list(self.categorical) if self.categorical is not None else [*self.ends()]
 
 
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their names, those of parts with a dot: {"optimizer": {"lr": 0.1}} → {"optimizer.lr": 0.1}."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": one for inner, one in flat(value).items()}
+        else:
+            found[name] = value
+    return found
+
+
+def placed(settings: Mapping[str, Any], values: Mapping[str, Value]) -> dict[str, Any]:
+    """The settings with others in the places that their names say; what was given stays as it is."""
+    found = dict(settings)
+    for name, value in values.items():
+        part, _, inner = name.partition(".")
+        found[part] = placed(found[part], {inner: value}) if inner else value
+    return found
+
+
 def ordered(space: Mapping[str, Search]) -> list[str]:
     """Names such that a condition's own setting comes first. Raises ValueError for a circle."""
     found: list[str] = []
@@ -89,9 +110,10 @@ def ordered(space: Mapping[str, Search]) -> list[str]:
 def suggest(trial: Any, space: Mapping[str, Search], settings: Mapping[str, Any]) -> dict[str, Value]:
     """The settings of one trial. settings: those of the model, for conditions on what is not searched."""
     found: dict[str, Value] = {}
+    as_declared = flat(settings)
     for name in ordered(space):
         one = space[name]
-        now = {**settings, **found}
+        now = {**as_declared, **found}
         if any(
             now.get(key) not in (wanted if isinstance(wanted, list) else [wanted])
             for key, wanted in one.when.items()

@@ -27,7 +27,7 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.runfolder import alone, held
 from toolkit.tuning.objective import Objective
 from toolkit.tuning.settings import Optuna
-from toolkit.tuning.space import suggest
+from toolkit.tuning.space import placed, suggest
 from toolkit.tuning.storage import get_heartbeat, open_storage
 
 Progress = Callable[[str, float], None]
@@ -245,7 +245,7 @@ def _try(trial: Any, model: Any, objective: Objective) -> None:
 
 def applied(model: Any, settings: dict[str, Any]) -> Any:
     """The model with other settings, checked like a declared one; it has no search space of its own."""
-    return type(model).model_validate(model.model_dump() | settings)
+    return type(model).model_validate(placed(model.model_dump(), settings))
 
 
 def _opened(settings: Optuna, folder: Path) -> Any:

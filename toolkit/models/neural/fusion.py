@@ -18,7 +18,7 @@ from torch import Tensor, nn
 class FusionSizes:
     """channels: of the token that each modality is brought to; heads: of the cross-modal attention."""
 
-    kind: Literal["attention", "concat", "gated"] = "attention"
+    kind: Literal["attention", "concat", "gated", "none"] = "attention"
     width: int = 512
     channels: int = 256
     heads: int = 8
@@ -52,6 +52,30 @@ class Gated(nn.Module):
         """Tokens [rows, modalities, channels], present [rows, modalities] → [rows, channels]."""
         gates = torch.sigmoid(self.gates(tokens.flatten(1))).view_as(tokens)
         return (gates * tokens.tanh() * present[:, :, None]).sum(1)
+
+
+class SideBySide(nn.Module):
+    """No layer of its own: the vectors one after the other, a learned vector where one is missing."""
+
+    def __init__(self, inputs: Sequence[int]) -> None:
+        super().__init__()
+        self.width = sum(inputs)
+        self.missing = nn.ParameterList(nn.Parameter(0.02 * torch.randn(width)) for width in inputs)
+
+    def forward(self, vectors: Sequence[Tensor], present: Tensor) -> Tensor:
+        """One [rows, inputs[m]] per modality, present: bool [rows, modalities] → [rows, width]."""
+        return torch.cat(
+            [
+                torch.where(present[:, [m]], v, missing.to(v.dtype))
+                for m, (v, missing) in enumerate(zip(vectors, self.missing, strict=True))
+            ],
+            1,
+        )
+
+
+def fusion(inputs: Sequence[int], sizes: FusionSizes) -> Fusion | SideBySide:
+    """What `kind` says; inputs: widths of the modalities' vectors."""
+    return SideBySide(inputs) if sizes.kind == "none" else Fusion(inputs, sizes)
 
 
 class Fusion(nn.Module):

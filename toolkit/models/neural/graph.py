@@ -30,6 +30,7 @@ class GraphSizes:
     hidden: int = 128
     hops: int = 1
     dropout: float = 0.1
+    input_dropout: float = 0.0
     own: Literal["beside", "among"] = "beside"
 
 
@@ -128,33 +129,35 @@ def neighbourhood(relations: Sequence[Edges], nodes: Tensor) -> Block:
 
 
 class GraphBranch(nn.Module):
-    """GraphSAGE of one or two hops, relations combined by one weight matrix over their concatenation."""
+    """GraphSAGE of one or two hops, relations combined by one weight matrix over their concatenation.
+
+    Two layers either way, the last one linear: over what the first says of a node, or, with two hops, of the
+    node and its neighbours.
+    """
 
     def __init__(self, sizes: GraphSizes) -> None:
         super().__init__()
         if sizes.hops not in (1, 2):
             raise ValueError(f"hops is 1 or 2, not {sizes.hops}")
         self.width, self.hops, self.beside = sizes.width, sizes.hops, sizes.own == "beside"
-        widths = [sizes.features, *[sizes.hidden] * (sizes.hops - 1)]
-        self.layers = nn.ModuleList(
-            nn.Linear((self.beside + sizes.relations) * width, sizes.hidden) for width in widths
-        )
-        self.dropout = nn.Dropout(sizes.dropout)
-        self.project = nn.Linear(sizes.hidden, sizes.width)
-
-    def _hop(self, layer: int, gathered: Tensor) -> Tensor:
-        return self.dropout(torch.relu(self.layers[layer](gathered)))
+        gathered = self.beside + sizes.relations
+        self.first = nn.Linear(gathered * sizes.features, sizes.hidden)
+        self.last = nn.Linear((gathered if self.hops == 2 else 1) * sizes.hidden, sizes.width)
+        for layer in (self.first, self.last):  # inputs are sparse or means, and small: a wider start
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.dropout, self.drop_input = nn.Dropout(sizes.dropout), nn.Dropout(sizes.input_dropout)
 
     def forward(self, gathered: Tensor, block: Block | None = None) -> Tensor:
         """`gather(X, relations)` at some nodes, [some, (1 + relations) · features] → [some, width].
 
         With two hops: at `block.nodes`, and the result is that of the block's targets.
         """
-        hidden = self._hop(0, gathered)
+        hidden = self.dropout(torch.relu(self.first(self.drop_input(gathered))))
         if self.hops == 2:
             assert block is not None, "two hops need the edges between the nodes: neighbourhood()"
-            hidden = self._hop(1, gather(hidden, block.relations, hidden[block.targets], self.beside))
-        return self.project(hidden)
+            hidden = gather(hidden, block.relations, hidden[block.targets], self.beside)
+        return self.last(hidden)
 
     def embed(self, gathered: Tensor, relations: Sequence[Edges]) -> Tensor:
         """Every node of the graph at once: [nodes, (1 + relations) · features] → [nodes, width]."""

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class HeadSizes:
-    """outputs: per target, 1 (binary, regression) or the number of classes; cross_target: let heads attend."""
+    """outputs: per target, 1 (binary, regression) or the number of classes; hidden: 0 leaves one layer; cross_target: let heads attend."""
 
     outputs: tuple[int, ...]
     hidden: int = 128
-    cross_target: bool = True
+    cross_target: bool = False
     heads: int = 4
     dropout: float = 0.1
 
@@ -35,21 +35,24 @@ class CrossTarget(nn.Module):
 
 
 class Heads(nn.Module):
-    """A 2-layer MLP per target; between the layers, on demand, attention across targets."""
+    """A 2-layer MLP per target; between the layers, on demand, attention across targets. `hidden: 0`: one layer."""
 
     def __init__(self, inputs: int, sizes: HeadSizes) -> None:
         super().__init__()
         targets = len(sizes.outputs)
         # The first layers of all heads are one matrix: one large product instead of many small ones.
-        self.first = nn.Linear(inputs, targets * sizes.hidden)
+        self.first = nn.Linear(inputs, targets * sizes.hidden) if sizes.hidden else None
         self.dropout = nn.Dropout(sizes.dropout)
-        cross = sizes.cross_target and targets > 1  # one target has nobody to listen to
+        cross = sizes.hidden and sizes.cross_target and targets > 1  # one target has nobody to listen to
         self.cross = CrossTarget(targets, sizes.hidden, sizes.heads, sizes.dropout) if cross else None
-        self.second = nn.ModuleList(nn.Linear(sizes.hidden, outputs) for outputs in sizes.outputs)
+        self.second = nn.ModuleList(nn.Linear(sizes.hidden or inputs, outputs) for outputs in sizes.outputs)
 
     def forward(self, fused: Tensor) -> list[Tensor]:
         """[rows, inputs] → per target [rows] (logit of class 1, or value) or [rows, classes] (logits)."""
-        hidden = self.dropout(torch.relu(self.first(fused))).unflatten(1, (len(self.second), -1))
+        if self.first is None:
+            hidden = fused[:, None].expand(-1, len(self.second), -1)
+        else:
+            hidden = self.dropout(torch.relu(self.first(fused))).unflatten(1, (len(self.second), -1))
         if self.cross:
             hidden = self.cross(hidden)
         logits = [layer(hidden[:, target]) for target, layer in enumerate(self.second)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.neural.fusion import Fusion, FusionSizes
+from toolkit.models.neural.fusion import FusionSizes, fusion
 from toolkit.models.neural.graph import GraphBranch, GraphSizes
 from toolkit.models.neural.heads import Heads, HeadSizes
 from toolkit.models.neural.sequence import Padded, SequenceBranch, SequenceSizes
@@ -46,7 +46,7 @@ class Network(nn.Module):
         widths = [int(branch.width) for branch in branches if branch is not None]
         if not widths:
             raise ValueError("a network needs at least one modality")
-        self.fusion = Fusion(widths, sizes.fusion)
+        self.fusion = fusion(widths, sizes.fusion)
         self.heads = Heads(self.fusion.width, sizes.heads)
 
     def forward(

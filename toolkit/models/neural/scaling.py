@@ -35,17 +35,27 @@ class Numbers:
     gaps: np.ndarray
 
     @classmethod
-    def fit(cls, X: np.ndarray, at: Sequence[int]) -> Numbers:
-        """X: float32 [training rows, input columns], NaN missing."""
-        pairs = [_ranked(X[:, one]) for one in at]
+    def fit(cls, X: np.ndarray, at: Sequence[int], scaled: Sequence[int] = ()) -> Numbers:
+        """X: float32 [training rows, input columns], NaN missing; scaled: those of `at` that stay as they are."""
+        kept = {*scaled}
+        pairs = [_AS_IT_IS if one in kept else _ranked(X[:, one]) for one in at]
         most = max((len(knots) for knots, _ in pairs), default=1)
         knots = np.full((len(pairs), most), np.inf, np.float32)
         scores = np.zeros((len(pairs), most), np.float32)
         for row, (values, ranks) in enumerate(pairs):
             knots[row, : len(values)] = values
             scores[row, : len(values)], scores[row, len(values) :] = ranks, ranks[-1]
-        empty = np.array([np.isnan(X[:, one]).mean() if len(X) else 0.0 for one in at])
-        return cls(np.array(at, np.int64), knots, scores, np.flatnonzero((empty > 0) & (empty < 1)))
+        gaps = []
+        before = np.zeros(len(X), bool)
+        for column, one in enumerate(at):
+            gone = np.isnan(X[:, one])
+            told = one in kept and np.array_equal(
+                gone, before
+            )  # a text is missing in all its columns at once
+            if gone.any() and not gone.all() and not told:
+                gaps.append(column)
+            before = gone
+        return cls(np.array(at, np.int64), knots, scores, np.array(gaps, np.int64))
 
     @property
     def width(self) -> int:
@@ -66,6 +76,9 @@ class Numbers:
         """Of what it gives; columns: names of the input's columns."""
         own = [columns[one] for one in self.at]
         return own + [f"{own[one]} (missing)" for one in self.gaps]
+
+
+_AS_IT_IS = (np.array([-1, 1], np.float32), np.array([-1, 1], np.float32))  # a straight line
 
 
 def _ranked(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +147,11 @@ class ScaledNodes:
                 for at, feature in enumerate(graph.features)
                 if feature.kind == "categorical"
             ),
-            Numbers.fit(_with_degrees(graph, np.unique(graph.row_node)), numeric + degrees),
+            Numbers.fit(
+                _with_degrees(graph, np.unique(graph.row_node)),
+                numeric + degrees,
+                [at for at in numeric if graph.features[at].scaled],
+            ),
         )
 
     @property
@@ -251,4 +268,5 @@ def tabular(columns: Sequence[Column], X: np.ndarray) -> tuple[Numbers, tuple[in
     """Scales of the numeric columns; positions of the categorical ones, and their numbers of levels."""
     numeric = [at for at, column in enumerate(columns) if column.kind == "numeric"]
     codes = tuple(at for at, column in enumerate(columns) if column.kind == "categorical")
-    return Numbers.fit(X, numeric), codes, tuple(len(columns[at].levels) for at in codes)
+    scaled = [at for at in numeric if columns[at].scaled]
+    return Numbers.fit(X, numeric, scaled), codes, tuple(len(columns[at].levels) for at in codes)

@@ -74,6 +74,9 @@ class GraphSettings(Node):
     width: Width = Field(128, description="Width of what the branch says.")
     hops: Literal[1, 2] = Field(1, description="1: neighbours; 2: their neighbours too.")
     dropout: Dropout = 0.1
+    input_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of the nodes' features dropped while training."
+    )
     weighted: bool = Field(True, description="Means over neighbours by the edges' weights; false: all alike.")
     own: Literal["beside", "among"] = Field(
         "beside",
@@ -84,8 +87,9 @@ class GraphSettings(Node):
 class FusionSettings(Node):
     """How the branches' vectors become one."""
 
-    kind: Literal["attention", "concat", "gated"] = Field(
-        "attention", description="Attention across modalities, plain concatenation, or gates."
+    kind: Literal["attention", "concat", "gated", "none"] = Field(
+        "attention",
+        description="Attention across modalities, concatenation, or gates, then a layer; none: the branches' vectors as they are.",
     )
     width: Width = Field(512, description="Width of the fused vector.")
     channels: Width = Field(128, description="Width that each modality is brought to.")
@@ -102,13 +106,15 @@ class FusionSettings(Node):
 class HeadSettings(Node):
     """From the fused vector to the targets, a small network each."""
 
-    hidden: Width = Field(64, description="Width of each head's hidden layer.")
-    cross_target: bool = Field(True, description="Let heads of several targets attend to each other.")
+    hidden: int = Field(64, ge=0, le=8192, description="Width of each head's hidden layer; 0: none.")
+    cross_target: bool = Field(False, description="Let heads of several targets attend to each other.")
     heads: int = Field(4, ge=1, le=64, description="Attention heads across targets.")
     dropout: Dropout = 0.1
 
     @model_validator(mode="after")
     def heads_share_the_channels(self) -> Self:
+        if self.cross_target and not self.hidden:
+            raise ValueError("`cross_target` goes between the layers of heads, and `hidden: 0` leaves one")
         if self.cross_target and self.hidden % self.heads:
             raise ValueError(f"`heads: {self.heads}` does not divide `hidden: {self.hidden}`")
         return self
