@@ -23,6 +23,8 @@ from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
 from toolkit.data.tables import Loaded, Tables
 
+os.environ.pop("OPENAI_API_KEY", None)  # no test may call, or pay for, the real service
+
 Files = dict[str, str | bytes]
 CLIENTS = {"key": "id", "known": "always", "columns": {"id": "text", "town": "text", "age": "integer"}}
 ORDERS = {

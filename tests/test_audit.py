@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from toolkit.config.schema import Audit, Config
 from toolkit.errors import ConfigError, LeakError
 from toolkit.models.interface import Column, Task
 from toolkit.prepare import audit as audits
+from toolkit.prepare.audit_columns import missingness
+from toolkit.prepare.audit_view import View
 from toolkit.prepare.features import Feature
 from toolkit.registry import models
 
@@ -144,6 +147,48 @@ def test_a_missingness_that_tells_the_label_is_named(tmp_path: Path) -> None:
     assert set(found) == {"all.callback", "all.closed_by"}
     assert {finding.kind for finding in found.values()} == {"missingness"}
     assert "100.0% positive" in found["all.closed_by"].text
+
+
+def weekly_view(seed: int, entities: int, yes: int, told: float, weeks: int = 8) -> View:
+    """A column that is there or not for good, and is missing for a share of those who say yes, week after week.
+
+    A third of the others lack it. Training and validation rows are of the same kind, of other entities.
+    """
+    rng = np.random.default_rng(seed)
+    y, gone = (np.repeat(values, weeks) for values in (
+        rng.permutation(2 * entities) % entities < yes, rng.random(2 * entities) < 1 / 3))  # fmt: skip
+    gone[y] = np.repeat(rng.random(int(y.sum()) // weeks) < told, weeks)
+    X = np.where(gone, np.nan, rng.normal(size=len(y)))[:, None].astype(np.float32)
+    entity = np.repeat(np.arange(2 * entities).astype(str).astype(object), weeks)
+    a, b, label = slice(0, entities * weeks), slice(entities * weeks, None), y[:, None].astype(float)
+    never = np.full(entities * weeks, "NaT", "datetime64[us]")
+    parts = audits.Parts(
+        X[a], label[a], X[b], label[b], X[b], entity[a], entity[b], never, never, {}, entity[b]
+    )
+    feature = Feature("size", "", "numeric", None, frozenset({("t", "size")}), "always", "")
+    return View(
+        Audit(), parts, (feature,), (Column("size", "numeric"),), (Task("y", "binary"),), audits.Lineage()
+    )
+
+
+def test_a_missingness_is_judged_by_entities_and_not_by_their_weeks() -> None:
+    """Six say yes, in eight weeks each: that five of them lack a value happens by chance. Sixty do not so."""
+    views = [weekly_view(seed, 1_000, 6, told=1 / 3) for seed in range(60)]
+    assert sum(bool(list(missingness(view))) for view in views) == 0
+    by_row = [replace(view, parts=replace(view.parts, entity_valid=None)) for view in views]
+    assert sum(bool(list(missingness(view))) for view in by_row) > 3  # the control
+    (finding,) = missingness(weekly_view(0, 1_000, 60, told=0.8))
+    view = weekly_view(0, 1_000, 60, told=0.8)
+    gone, y = np.isnan(view.parts.X_valid[:, 0]), view.parts.y_valid[:, 0]
+    decided = f"{y[gone].mean():.1%} positive in {gone.sum():,} validation rows"
+    assert f"{decided} where it is missing, {y.mean():.1%} overall" in finding.text
+
+
+def test_few_entities_of_one_answer_are_not_pure_because_of_their_many_weeks() -> None:
+    """None of those without a value says yes; by rows chance would give many exceptions, by entities two."""
+    (alone,) = missingness(weekly_view(1, 3_000, 60, told=0.0))
+    assert "0.0% positive" in alone.text
+    assert list(missingness(weekly_view(1, 400, 6, told=0.0))) == []
 
 
 def test_twins_on_both_sides_of_the_split_are_named(tmp_path: Path) -> None:

@@ -436,7 +436,7 @@ def test_no_capacity_is_spent_on_rows_that_the_target_does_not_apply_to() -> Non
     score = np.linspace(1, 0, 100)  # the best rows are those that it does not apply to
     eligible = np.arange(100) >= 50
     threshold = choose(FillCapacity(kind="fill_capacity", count=10), np.tile([1, 0], 50), score)
-    chosen = decide_among(threshold, score, np.repeat("one list", 100), eligible)
+    chosen = decide_among(threshold, score, np.repeat("one list", 100), np.arange(100), eligible)
     assert list(np.flatnonzero(chosen)) == list(range(50, 60))
 
 

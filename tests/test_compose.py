@@ -134,6 +134,18 @@ class TestWhereFilesLand:
         assert seen[0].plain["seed"] == 3
         assert override in str(seen[0].provenance.where(override.partition("=")[0]))
 
+    def test_a_mapping_of_other_keys_replaces_a_mapping(
+        self, seen: list[Composed], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """As one kind of `split.validation` replaces another; where a key is shared, it is a mistake in the other."""
+        assert main(["recipe=shop", "target.mine={fraction: 0.2}"]) == 0
+        assert seen[0].plain["target"]["mine"] == {"fraction": 0.2}
+        assert main(["recipe=shop", "target.mine={horizon: 1d}"]) == 0
+        assert seen[1].plain["target"]["mine"] == {"kind": "event_within", "horizon": "1d"}
+        for wrong in ("target.mine={horizon: 1d, fraction: 0.2}", "target.mnie={fraction: 0.2}"):
+            assert main(["recipe=shop", wrong]) == 2
+            assert "nothing composed has a key" in capsys.readouterr().err
+
     def test_what_lies_beside_a_mixed_up_value_is_never_lost(self, seen: list[Composed]) -> None:
         """The list is inside the mapping: to replace the mapping would drop its other keys."""
         assert main(["recipe=shop", "features=profile", "features.profile={columns: {a: [b]}}"]) == 2

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
 from test_compose import seen, write  # noqa: F401  the fixture of an empty working folder
 
 from toolkit.cli.main import main
@@ -16,7 +27,10 @@ from toolkit.config import jsonschema as schemas
 from toolkit.config.check import looks_secret, mistakes, validate
 from toolkit.config.compose import Composed
 from toolkit.config.provenance import Provenance
+from toolkit.config.schema import Split
+from toolkit.config.time import span
 from toolkit.errors import ConfigError
+from toolkit.training.split import assign
 
 
 class Node(BaseModel):
@@ -353,3 +367,40 @@ def test_a_mistake_in_what_another_key_repeats_is_told_once() -> None:
     with pytest.raises(ConfigError) as caught:
         validate(Whole, plain, Provenance(dict, {"second.part": "first"}))
     assert caught.value.what == "unknown key `first.sise`"
+
+
+SUNDAYS = np.arange("2020-02-02", "2020-08-02", 7, "datetime64[D]").astype("datetime64[us]")
+
+
+@pytest.mark.parametrize("keys", [{}, {"split.test.cutoffs": "22"}, {"horizon": "100 days"}, {"folds": "24"}])
+def test_what_a_split_of_too_few_cutoffs_offers_on_the_command_line_works(keys: dict[str, str]) -> None:
+    """Half a year of Sundays, 30 days, eight to test and eight to validate: with the words offered it can be split."""
+    given: dict[str, Any] = {"kind": "temporal", "test": {"cutoffs": 8}, "validation": {"cutoffs": 8}}
+    if "folds" in keys:
+        given = {"kind": "rolling", "folds": int(keys["folds"]), "validation": {"cutoffs": 8}}
+    given |= {"test": {"cutoffs": 22}} if "split.test.cutoffs" in keys else {}
+
+    def parts() -> list[set[int]]:
+        node, moments = TypeAdapter(Split).validate_python(given), SUNDAYS[: 17 if not keys else None]
+        entity = np.tile(np.array([f"{n}" for n in range(50)], object), len(moments))
+        gap = [span(keys.get("horizon", "30 days"))]
+        return [set(one.part.tolist()) for one in assign(node, entity, np.repeat(moments, 50), gap, 0)]
+
+    with pytest.raises(ConfigError) as error:
+        parts()
+    offered = shlex.split(str(error.value.fix).removeprefix("write ").split(", or ")[0])
+    assert offered
+    for key, _, value in (word.partition("=") for word in offered):
+        _, first, *rest = key.split(".")
+        if rest:
+            given[first] = {rest[0]: int(value)}
+        else:
+            given[first] = yaml.safe_load(value)
+    assert all({0, 1, 2} <= found for found in parts())
+
+
+def test_where_no_cutoff_can_be_split_off_entities_are_dealt() -> None:
+    node = TypeAdapter(Split).validate_python({"kind": "temporal"})
+    with pytest.raises(ConfigError, match="no cutoff lies") as error:
+        assign(node, np.array(["a"] * 26, object), SUNDAYS, [span("2 years")], 0)
+    assert "split=grouped" in str(error.value.fix)

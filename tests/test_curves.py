@@ -114,6 +114,36 @@ def test_money_has_an_interval_of_another_list() -> None:
     assert ranked(y, score, key)[1].value_low is None
 
 
+def test_few_yes_and_what_they_bring_are_never_below_none_nor_beyond_all() -> None:
+    """A few large values: an arm as long as the other would reach below zero."""
+    y, score, key = world(2_000)
+    y[np.random.default_rng(1).random(2_000) < 0.95] = 0
+    worth = y * np.random.default_rng(0).lognormal(4, 2, 2_000)
+    _, gains = ranked(y, score, key, value=worth, also=[35])
+    assert 0 < gains.found[-1] < 40
+    assert gains.low.min() == gains.value_low.min() == 0
+    assert (gains.high <= gains.called).all()
+    assert (gains.value_high - gains.value > gains.value - gains.value_low)[5:-5].all()
+    _, losses = ranked(y, score, key, value=-worth)
+    assert losses.value_high.max() == 0
+    # The control: where some bring less than nothing, so may the sum.
+    _, both = ranked(y, score, key, value=np.where(score > 0.5, worth, -worth))
+    assert both.value_low.min() < 0
+
+
+def test_what_a_list_is_worth_is_unknown_where_nothing_came_of_it_yet() -> None:
+    """None of the first rows brought anything: that is no interval of 0 to 0. None of all: not even a guess."""
+    y, score, key = world(2_000)
+    y[np.argsort(-score)[:50]] = 0
+    _, gains = ranked(y, score, key, value=100 * y, also=[50])
+    at = np.searchsorted(gains.called, 50)
+    assert gains.value[at] == gains.value_low[at] == 0
+    assert gains.value_high[at] > 50
+    _, nothing = ranked(0 * y, score, key, value=0 * y, also=[50])
+    assert np.isnan(nothing.value_low).all()
+    assert np.isnan(nothing.value_high).all()
+
+
 @pytest.mark.parametrize("label", [0.0, 1.0])
 def test_none_or_all_hit_is_not_certain(label: float) -> None:
     y, score, key = world(1_000)
@@ -139,6 +169,8 @@ def test_the_error_of_an_area_is_delongs_and_grows_with_repetition() -> None:
     assert np.mean(errors) == pytest.approx(np.std(areas), rel=0.1)
     twice = curves.auc_error(np.tile(y, 2) == 1, np.tile(score, 2), np.tile(np.arange(300), 2))
     assert twice == pytest.approx(errors[-1])
+    # one entity with four positive rows does not show how entities differ
+    assert np.isnan(curves.auc_error(np.arange(9) < 4, np.arange(9.0), np.maximum(np.arange(9), 3)))
     assert np.isnan(curves.auc_error(np.zeros(5, bool), np.arange(5.0), np.arange(5)))
 
 
@@ -286,7 +318,7 @@ def test_targets_overlap_where_both_have_labels() -> None:
     assert overlap.shared_top(score, key).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
     score[90:, 1] = NAN  # the second does not apply to the first one's best; of 90 rows nine are best
     assert overlap.shared_top(score, key)[0].tolist() == [1, 0, 0]
-    score[:, :] = 0  # ties are in the order of the key, in each
+    score[:, :] = 0  # ties are by place, in each
     assert overlap.shared_top(score, key[::-1]).tolist() == np.ones((3, 3)).tolist()
 
 

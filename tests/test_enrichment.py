@@ -24,6 +24,7 @@ import toolkit
 from toolkit.actions import enrichment
 from toolkit.actions.enrichment import service
 from toolkit.actions.enrichment.service import dotenv, find_key
+from toolkit.actions.enrichment.text import LINK
 from toolkit.actions.ranked import Ranked
 from toolkit.config.enrichment import Rows
 from toolkit.config.secrets import named_secret
@@ -593,3 +594,23 @@ class TestDeclarations:
         with pytest.raises(DataError) as caught:
             enrich(rows(output=OUTPUT | {"stage": stage}))
         assert caught.value.where == "enrichment.output.stage.rules"
+
+
+# --- links ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [
+    "Pay at evil.de/pay", "see bit.ly/x", "see bit.ly", "t.me/you", "EVIL.De", "evil.shop", "evil.museum/x", "evil.zone:8080",
+    "http:evil", "ftp://x", "me@evil.example", "www.evil", "10.0.0.1 is it", "xn--e1afmkfd.xn--p1ai", "зло.рф/x",
+    "evil\u3002com", "evil\uff0ecom/x",
+])  # fmt: skip
+def test_what_would_become_a_link_is_one(text: str) -> None:
+    assert LINK.search(text)
+
+
+@pytest.mark.parametrize("text", [
+    "e.g. the CRM, i.e. deals", "Up 3.5 times", "3.5/month and 24.12./31.12.", "and/or, 24/7, km/h", "at 9 a.m. in the U.S.", "Built on Node.js",
+    "You use deals. So do others.", "Version 2.1.3", "1,001 to 10,000", "Growing… to 40 users", "完了。次へ", "Ph.D. at St. Gallen",
+])  # fmt: skip
+def test_plain_writing_is_no_link(text: str) -> None:
+    assert not LINK.search(text)

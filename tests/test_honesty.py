@@ -241,6 +241,8 @@ def test_groups_have_intervals_and_small_ones_are_withheld(tmp_path: Path) -> No
     assert set(groups) == {
         ("cutoff", "2022-01-01T00:00:00"),
         *(("who.town", t) for t in ("Bonn", "Lyon", "Oslo", "Rome")),
+        ("entity", "seen before"),
+        ("entity", "never seen in training or validation"),
     }
     lyon = groups[("who.town", "Lyon")]
     assert lyon["withheld"] == "fewer than 50 rows"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Work
+from rich.console import Console
 from small import LIGHTGBM, LOGISTIC, dated, experiment, people
 from test_gather import evidence_of
 
@@ -23,8 +27,9 @@ from toolkit.evaluation.gains import wilson
 from toolkit.evaluation.lists import Lists
 from toolkit.report import list_words, page, words
 from toolkit.report.record import fold_lines
-from toolkit.report.summary import markdown
+from toolkit.report.summary import markdown, screen, targets_table
 from toolkit.training.outcome import Outcome
+from toolkit.training.split import TEST
 
 YEARS = ["2019-01-01", "2020-01-01", "2021-01-01", "2022-01-01"]
 FACTS: dict[str, Any] = {"name": "small", "description": "", "seconds": 1.0, "stages": "", "assumptions": [], "rejected": [], "backtest": []}  # fmt: skip
@@ -57,6 +62,26 @@ def test_figures_by_hand() -> None:
     assert (third.precision, third.capture, third.short) == (pytest.approx(7 / 12), 1.0, 1)
     assert math.isnan(first.interval[0])
     assert [fact["base_rate"] for fact in lists.facts()] == [0.4, 0.5]
+
+
+def test_capture_counts_entities_and_not_their_rows() -> None:
+    """One says yes in three weeks and is first in the last of them; another in one week, and is never called."""
+    y = np.array([1, 1, 0, 1, 0, 0, 1, 0, 0.0])
+    score = np.array([1, 2, 3, 1, 2, 3, 9, 2, 3.0])
+    entity, group = np.tile(np.arange(3), 3), np.repeat([*"abc"], 3)
+    lists = Lists.of(y, group, entity, EntityBootstrap(entity, 50, 0))
+    (at,), _ = lists.judge(score, [1])
+    assert at.capture == 0.5  # of rows with a yes it would be a quarter
+    tied = Lists.of(y, group, entity, None).judge(np.zeros(9), [1])[0][0]
+    assert tied.capture == pytest.approx(((1 - (2 / 3) ** 3) + 1 / 3) / 2)
+
+
+def test_none_captured_does_not_mean_never() -> None:
+    y, _, group, entity = weekly(300, 4, base=-2.0)
+    (at,), _ = Lists.of(y, group, entity, EntityBootstrap(entity, 50, 0)).judge(-y, [20])
+    low, high = wilson(np.zeros(1), np.array([len(np.unique(entity[y == 1]))]))
+    assert (at.capture, at.capture_interval) == (0, (pytest.approx(low[0]), pytest.approx(high[0])))
+    assert high[0] > 0.02
 
 
 def test_the_order_of_keys_does_not_decide_between_tied_rows() -> None:
@@ -255,7 +280,7 @@ def test_the_report_and_the_summary_say_it_in_words(run: tuple[Any, Outcome]) ->
     assert "Had the first 10 been called at each of the 2 cutoffs, " in said
     assert "at random and " in said
     assert "by the best simple rule." in said
-    assert "of all who said yes" in said
+    assert "of the entities that said yes" in said
     assert "of the next list, too" in said
     html = page.render(evidence)
     assert "What past lists would have brought" in html
@@ -348,6 +373,32 @@ def test_many_positives_are_not_called_few(run: tuple[Any, Outcome]) -> None:
     assert outcome.base_rates["again"]["test"]["positive_entities"] >= words.FEW
     assert words.scarce(evidence_of(made, outcome)[0].targets[0]) == []
     assert "few positives" not in markdown(outcome, FACTS)
+
+
+def test_a_handful_of_positives_is_said_without_nan(tmp_path: Path) -> None:
+    """Two entities say yes in the test: every seventh replicate draws neither, and has nothing to compare."""
+    made = experiment(yearly(tmp_path, evaluation={"bootstrap": 60}))
+    matrix, test = made.prepared.matrix, made.prepared.assignments[-1].rows(TEST)
+    raw = matrix.values["again"]
+    kept = np.isin(matrix.entity, pd.unique(matrix.entity[test & (raw > 0)])[:2])
+    few = np.where(test & ~kept, 0, raw).astype(raw.dtype)
+    outcome = made.run(matrix=replace(matrix, values={"again": few}))
+    chosen = outcome.chosen("again")
+    assert chosen.margin is not None
+    assert math.isnan(chosen.margin[1])
+    said = markdown(outcome, FACTS)
+    assert not re.search(r"\bnan\b", said)
+    assert "[+" not in said.split("## Run")[0]
+    assert "too few to compare with the best single rule" in said
+    assert "not distinguishable" not in said
+    assert "too few to tell" in said
+    console = Console(record=True, width=160, file=io.StringIO())
+    screen(outcome, FACTS, tmp_path, console)
+    shown = console.export_text()
+    assert not re.search(r"\bnan\b", shown)
+    assert "too few to compare" in shown
+    console.print(targets_table(outcome, console))
+    assert not re.search(r"\bnan\b", console.export_text())
 
 
 def test_an_interval_of_draws_that_cannot_answer_is_none() -> None:

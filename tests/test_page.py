@@ -93,7 +93,11 @@ def read(evidence: Evidence) -> Page:
         (12_343, 12_223, 12_463, "12,343 ± 120"),  # two digits where the first is a 1
         (101, 95, 107, "101 ± 6"),
         (7, 7, 7, "7"),
-        (0.4, 0, 1, "0.4 ± 1"),  # one call
+        (0.4, 0, 1, "0.4 (95 % interval 0 to 1)"),  # one call
+        (3, 0, 7.6, "3 (95 % interval 0 to 8)"),  # no ± that reaches below none
+        (4, 0.2, 7.8, "4 (95 % interval 0 to 8)"),  # also where the interval is symmetric
+        (12, 7, 22, "12 (95 % interval 7 to 22)"),  # nor one that hides on which side there is more room
+        (98, 92, 100, "98 (95 % interval 92 to 100)"),  # nor one that finds more than are called
         (7, math.nan, math.nan, "7"),
         (math.nan, 1, 2, "–"),
     ],
@@ -285,6 +289,13 @@ def test_a_list_is_recommended_only_where_it_may_be(
     assert found[0].startswith(headline)
     assert line in found[1].replace(NB, " ")
     assert found[2] == tone
+
+
+def test_of_a_list_that_brought_nothing_the_worth_is_not_said() -> None:
+    nothing = {"found": 0, "money": 0.0, "money_interval": None}
+    assert " bring " not in said(**nothing, money_at_random=0.0)[1]
+    told = said(**nothing, money_at_random=90.0)[1].replace(NB, " ")
+    assert "These 5,000 bring 0; as many at random bring 90." in told
 
 
 def test_a_warning_stands_wherever_one_might_act() -> None:

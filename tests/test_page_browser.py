@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import evidences as made
+import numpy as np
 import pytest
 from test_page import NB, hostile
 
+from toolkit.evaluation.gains import Gains, Resample, ranked
+from toolkit.evaluation.ties import places
 from toolkit.report.evidence import Evidence
 from toolkit.report.page import write
 from toolkit.report.phrases import capacity
@@ -133,6 +136,48 @@ def test_every_capacity_is_said_alike_by_page_and_script(browser: Any, tmp_path:
     for called in [*range(1, 200, 7), *range(200, 18_000, 611)]:
         number.fill(str(called))
         assert sentences(page) == capacity(curve, called)
+
+
+def scarce() -> Gains:
+    """A list of a few yes, which bring very unequal sums."""
+    draw = np.random.default_rng(4)
+    score = draw.random(900)
+    y = (draw.random(900) < 0.05 * score**3).astype(float)
+    worth = y * draw.lognormal(5, 1.5, 900)
+    curve = ranked(y, score, places(np.arange(900)), Resample(np.arange(900), 200, 0), score, worth, [35])[1]
+    assert curve is not None
+    assert 5 < curve.positives < 20
+    return curve
+
+
+def test_few_yes_are_said_alike_and_without_a_margin_below_none(browser: Any, tmp_path: Path) -> None:
+    curve = scarce()
+    page = opened(browser, made.evidence(replace(made.binary(), gains=curve)), tmp_path).page
+    number, said = page.get_by_role("spinbutton"), []
+    for called in [*range(1, 100, 3), *range(100, 901, 50)]:
+        number.fill(str(called))
+        assert sentences(page) == capacity(curve, called)
+        said += sentences(page)
+    assert any("(95 % interval 0 to " in sentence.replace(NB, " ") for sentence in said)
+    assert not any("−" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_the_band_of_gains_stays_within_the_plot_and_the_marker_on_the_line(
+    browser: Any, tmp_path: Path, size: dict[str, int]
+) -> None:
+    curve = scarce()
+    assert curve.high.max() > 1.3 * curve.positives  # another list may hold more than this one does
+    page = opened(browser, made.evidence(replace(made.binary(), gains=curve)), tmp_path, size).page
+    chart = page.locator("[data-gains='1'] svg")
+    box = {name: chart.locator(name).first.bounding_box() for name in ("path.band", "path.main", "line.axis")}
+    label = chart.get_by_text("found who say yes").bounding_box()
+    assert box["path.band"]["y"] >= label["y"] + 0.7 * label["height"]
+    assert box["path.band"]["y"] + box["path.band"]["height"] <= box["line.axis"]["y"] + 1
+    page.get_by_role("spinbutton").fill("900")
+    dot = chart.locator("circle.marker").bounding_box()
+    top = chart.locator("path.main").bounding_box()["y"]  # of all that are called; the page may have moved
+    assert dot["y"] + dot["height"] / 2 == pytest.approx(top, abs=2)
 
 
 def test_each_target_has_a_slider_of_its_own(browser: Any, tmp_path: Path) -> None:

@@ -160,6 +160,49 @@ class TestTheSunday:
         files = write(tmp_path, [customer("1", "2099-01-01")], [], used("1", FIRST))
         assert max(rows(prepared(files)).index.get_level_values("sunday")) == date(2020, 5, 24)
 
+    def test_a_closing_that_is_planned_makes_none_complete_either_and_is_said(self, tmp_path: Path) -> None:
+        """Of a closing two weeks after the last use nobody knows whether others will close by then."""
+        planned = customer("1", LAST + timedelta(days=14))
+        found = prepared(write(tmp_path / "one", [planned], [], used("1", FIRST)))
+        assert max(rows(found).index.get_level_values("sunday")) == date(2020, 5, 24)
+        line = "closings: rows reach to 2020-07-12, later than `usage_actions`, which ends on 2020-06-28"
+        assert line in said(found)
+        assert line not in said(prepared(write(tmp_path / "none", [], [], [])))
+        dataset = shipped("dataset", "portals")
+        dataset["tables"]["closings"]["observed_until"] = "2020-07-12"
+        declared = prepared(tmp_path / "one", dataset=dataset)
+        assert max(rows(declared).index.get_level_values("sunday")) == date(2020, 6, 7)
+        assert line not in said(declared)
+
+    @pytest.mark.parametrize("table", ["customers", "usage_actions"])
+    def test_dates_in_another_form_are_named_with_an_example(self, tmp_path: Path, table: str) -> None:
+        path = write(tmp_path, [], [], []) / "data" / f"{table}.csv"
+        frame = pd.read_csv(path, dtype=str)
+        column = "CLOSEDATE" if table == "customers" else "WHEN_TIMESTAMP"
+        frame[column] = pd.to_datetime(frame[column]).dt.strftime("%m/%d/%Y")
+        frame.to_csv(path, index=False)
+        with pytest.raises(DataError) as error:
+            prepared(tmp_path)
+        count = len(frame)
+        assert error.value.what == (
+            f"{count} of {count} rows of `{table}.csv` were set aside: `{column}` is not a date, "
+            f"for example `{frame[column][0]}`"
+        )
+        assert "`format: '%m/%d/%Y'`" in str(error.value.fix)
+
+    def test_closings_before_all_usage_leave_no_sunday_and_the_error_says_what_limits(
+        self, tmp_path: Path
+    ) -> None:
+        closed = [customer("8", FIRST + timedelta(days=3))]
+        files = write(tmp_path, closed, [prospect("9")], used("9", *days(FIRST, LAST)), filler=False)
+        with pytest.raises(DataError, match="no cutoff fits") as error:
+            prepared(files)
+        why = str(error.value.why)
+        assert "2020-02-05, 30 days after `usage_actions` begins" in why
+        assert (
+            "`closings`, which ends on 2020-01-09: the last with 30 days after it is about 2019-12-11" in why
+        )
+
     def test_the_newest_list_is_of_the_last_sunday_that_is_over(self, tmp_path: Path) -> None:
         usage = used("9", *days(FIRST, date(2020, 7, 1)))  # a Wednesday
         found = prepared(write(tmp_path, [customer("8", LAST)], [prospect("9")], usage, filler=False))
@@ -212,6 +255,52 @@ class TestStampsOfWeeks:
         assert frozen.tables["usage_actions"].covers == "7 days"
         assert frozen.tables["closings"].covers is None
 
+    @pytest.mark.parametrize(("stray", "told"), [(3, True), (12, False), (0, False)])
+    def test_nearly_all_on_one_weekday_is_taken_as_days_and_said(
+        self, tmp_path: Path, stray: int, told: bool
+    ) -> None:
+        stamps = days(FIRST, LAST, 7)
+        usage = [row for portal in ("1", "2", "9") for row in used(portal, *stamps)]
+        usage += [row for n in range(stray) for row in used("1", FIRST + timedelta(days=7 * n + 2))]
+        people = [prospect(portal) for portal in ("1", "2", "9")]
+        closed = [customer("8", LAST - timedelta(days=7))]
+        found = prepared(write(tmp_path, closed, people, usage, filler=False))
+        line = "96.2% of the stamps are a Monday (25 different days), others too: rows are taken as daily"
+        assert (line in said(found)) == told
+        assert (found.prepared.tables["usage_actions"].covers is None) == (stray > 0)
+
+
+class TestRecency:
+    def test_a_quarter_counts_as_long_and_never_is_missing(self, tmp_path: Path) -> None:
+        """What lies further back is no longer ago: otherwise portals that left long ago top the list."""
+        features = {name: shipped("features", name) for name in ("usage_recency", "usage_growth")}
+        usage = used("1", FIRST, FIRST + timedelta(days=10))
+        at = rows(prepared(write(tmp_path, [], [prospect("1")], usage), features=features)).loc["1"]
+        ago = at["usage_recency.days_since_last"]
+        assert ago.loc[date(2020, 2, 9)] == 24
+        assert ago.loc[date(2020, 5, 24)] == 90  # and not 129
+        assert (at["usage_recency.contacts_days_since_last"] == ago).all()
+        assert at["usage_recency.deals_days_since_last"].isna().all()
+        assert at["usage_growth.tenure_days"].loc[date(2020, 2, 9)] == 34
+        assert at["usage_growth.tenure_days"].max() == 90
+
+
+class TestRowsThatStandTwice:
+    def test_are_used_once_and_set_aside(self, tmp_path: Path) -> None:
+        twice = used("1", SUNDAY, actions=7)
+        other = used("1", SUNDAY, actions=5)  # of the same portal and day, and no repetition
+        found = prepared(write(tmp_path, [], [prospect("1")], used("1", FIRST) + twice + other + twice))
+        assert rows(found).loc[("1", SUNDAY), "usage_windows.ACTIONS_sum_7d"] == 12
+        table = found.prepared.tables["usage_actions"]
+        assert table.reasons == {"repeats an earlier row in every cell": 1}
+        assert len(pd.read_parquet(table.rejected)) == 1
+        assert "rows that repeat an earlier one in every cell: 1; they are set aside" in said(found)
+        dataset = shipped("dataset", "portals")
+        dataset["tables"]["usage_actions"]["repeats"] = "keep"
+        kept = prepared(tmp_path, dataset=dataset)
+        assert rows(kept).loc[("1", SUNDAY), "usage_windows.ACTIONS_sum_7d"] == 19
+        assert "rows that repeat an earlier one in every cell: 1; if these are none" in said(kept)
+
 
 class TestTheLastWeek:
     MANY = [str(number) for number in range(100, 140)]
@@ -222,7 +311,8 @@ class TestTheLastWeek:
         usage = [row for portal in self.MANY for row in used(portal, *stamps[:-1])]
         usage += [row for portal in self.MANY[:last] for row in used(portal, stamps[-1], actions=actions)]
         people = [prospect(portal) for portal in self.MANY]
-        return write(folder, [customer("8", LAST)], people, usage, filler=False)
+        closed = [customer("7", LAST - timedelta(days=8)), customer("8", LAST)]
+        return write(folder, closed, people, usage, filler=False)
 
     @pytest.mark.parametrize(
         ("step", "last", "actions", "kept"),
@@ -277,8 +367,67 @@ class TestIds:
         assert "77" not in rows(found).index.get_level_values("id")
 
     def test_and_so_is_usage_of_nobody(self, tmp_path: Path) -> None:
-        found = prepared(write(tmp_path, [], [], used("", FIRST, SUNDAY, FIRST)))
+        found = prepared(write(tmp_path, [], [], used("", FIRST, SUNDAY, LAST)))
         assert "usage_actions: 3 rows say no key in `id`" in said(found)
+
+    @pytest.mark.parametrize(
+        ("form", "words"),
+        [
+            ("{}.0", "`.0` at the end"),
+            ("00{}", "leading zeros"),
+            ("00{}.0", "leading zeros and `.0` at the end"),
+        ],
+    )
+    def test_that_are_written_otherwise_are_named(self, tmp_path: Path, form: str, words: str) -> None:
+        files = write(tmp_path, [customer("1", "2020-03-10")], [], used("1", FIRST))
+        path = files / "data" / "customers.csv"
+        frame = pd.read_csv(path, dtype=str)
+        path_of_all = files / "data" / "noncustomers.csv"
+        frame["id"] = [form.format(key) for key in frame["id"]]
+        frame.to_csv(path, index=False)
+        line = f"1 of these keys differ from one there only by {words} (`1` here, `{form.format('1')}` in `portals`)"
+        found = prepared(files)  # half of the keys match: 9 is written as ever
+        assert line in said(found)
+        with pytest.raises(DataError, match="is always no in all") as error:
+            found.run()
+        assert line in str(error.value.why)
+        everyone = pd.read_csv(path_of_all, dtype=str)
+        everyone["id"] = [form.format(key) for key in everyone["id"]]
+        everyone.to_csv(path_of_all, index=False)
+        with pytest.raises(DataError, match="the cohort has no rows") as error:
+            prepared(files)
+        assert f"2 of these keys differ from one there only by {words}" in str(error.value.why)
+
+    def test_real_strangers_are_not_said_to_be_written_otherwise(self, tmp_path: Path) -> None:
+        found = prepared(write(tmp_path, [], [], used("77", FIRST)))
+        assert "1 keys that table `portals` does not have, and are not used" in said(found)
+        assert "differ from one there" not in said(found)
+
+    def test_names_of_columns_in_other_letters_are_read_and_said(self, tmp_path: Path) -> None:
+        files = write(tmp_path, [customer("1", "2020-03-10")], [], used("1", FIRST))
+        before = rows(prepared(files))
+        path = files / "data" / "noncustomers.csv"
+        head, rest = path.read_text().split("\n", 1)
+        path.write_text(f"{head.lower().replace('id', 'ID')}\n{rest}")
+        usage = files / "data" / "usage_actions.csv"
+        head, rest = usage.read_text().split("\n", 1)
+        usage.write_text(f"{head.lower()}\n{rest}")
+        found = prepared(files)
+        pd.testing.assert_frame_equal(rows(found), before)
+        assert "portals: `ID` of noncustomers.csv is read as `id`" in said(found)
+        assert "usage_actions: `when_timestamp` of usage_actions.csv is read as `WHEN_TIMESTAMP`" in said(
+            found
+        )
+        path.write_text(path.read_text().replace("industry", "industry,INDUSTRY", 1))
+        with pytest.raises(DataError, match="has the column `INDUSTRY` twice"):
+            prepared(files)
+
+    def test_a_column_that_neither_file_has(self, tmp_path: Path) -> None:
+        files = write(tmp_path, [], [], [])
+        dataset = shipped("dataset", "portals")
+        dataset["tables"]["portals"]["columns"]["CITY"] = "text"
+        with pytest.raises(DataError, match=r"neither `customers\.csv` nor `noncustomers\.csv` has a column"):
+            prepared(files, dataset=dataset)
 
     def test_a_file_without_ids_is_an_error(self, tmp_path: Path) -> None:
         write(tmp_path, [], [], [])
@@ -327,6 +476,23 @@ class TestClosings:
         )
         alone = prepared(write(tmp_path / "without", [customer("1", closed)], [], before))
         pd.testing.assert_frame_equal(rows(found), rows(alone))
+
+    def test_of_portals_that_never_were_a_row_are_counted(self, tmp_path: Path) -> None:
+        first, last = date(2020, 2, 9), date(2020, 5, 24)  # Sundays
+        unused = [
+            customer(str(n), day) for n, day in enumerate([first, first + timedelta(days=1), last], 100)
+        ]
+        zeros = used("101", FIRST, actions=0, USERS_CRM_CONTACTS=0)  # a row, and no use
+        seen = [customer("1", SUNDAY), customer("2", SUNDAY)]
+        usage = used("1", FIRST) + used("2", SUNDAY - timedelta(days=1)) + zeros
+        found = said(prepared(write(tmp_path / "some", [*seen, *unused], [prospect("3")], usage)))
+        assert (
+            "closings: 5 of 6 entities with a row in it are in the cohort at no cutoff, so that no label counts them "
+            "(first row up to the first cutoff: 1, between the first and the last: 3, after the last: 1)"
+        ) in found  # 2 closes before the first Sunday after its first use, 8 was never used
+        usage += used("8", FIRST)
+        found = said(prepared(write(tmp_path / "none", seen[:1], [prospect("3")], usage)))
+        assert "at no cutoff" not in found  # control: 1 and 8 were rows before
 
     def test_a_portal_is_known_from_its_first_use_on(self, tmp_path: Path) -> None:
         found = rows(prepared(write(tmp_path, [], [prospect("1")], used("1", SUNDAY))))
@@ -385,7 +551,7 @@ class TestFirmographics:
     @pytest.mark.parametrize(
         ("text", "middle"),
         [("1 to 5", 3), ("6 to 10", 8), ("201 to 1000", 600.5), ("1,001 to 10,000", 5500.5), ("10,001 or more", 10001),
-         ("1", 1), ("51-200", 125.5), ("", None), ("Unknown", None), ("many", None)],
+         ("1.001 to 10.000", 5500.5), ("1.000.000 or more", 1e6), ("1", 1), ("51-200", 125.5), ("", None), ("Unknown", None), ("many", None)],
     )  # fmt: skip
     def test_ranges_are_their_middle(self, tmp_path: Path, text: str, middle: float | None) -> None:
         people = [prospect("1", EMPLOYEE_RANGE=text)]
@@ -415,13 +581,14 @@ class TestFirmographics:
         )
         assert found.drop("9").is_monotonic_increasing
 
-    @pytest.mark.parametrize(("cell", "ranked"), [("16000001", False), ("16000001.0", False), ("", False), ("15999999", True), ("n/a", False)])  # fmt: skip
+    @pytest.mark.parametrize(("cell", "ranked"), [("16000001", False), ("16000001.0", False), ("", False), ("15999999", True), ("-1", False), ("n/a", False)])  # fmt: skip
     def test_unranked_is_no_rank(self, tmp_path: Path, cell: str, ranked: bool) -> None:
         found = prepared(write(tmp_path, [], [prospect("1", ALEXA_RANK=cell)], used("1", FIRST)))
         row = rows(found).loc["1"].iloc[0]
         assert row["firmographics.UNRANKED"] == (not ranked)
         assert np.isnan(row["firmographics.LOG_RANK"]) == (not ranked)
         assert ("`ALEXA_RANK` is not a number, and so is missing: 1 rows" in said(found)) == (cell == "n/a")
+        assert ("ALEXA_RANK is negative, and so no rank: 1 rows" in said(found)) == (cell == "-1")
 
 
 class TestTheAudit:
@@ -492,7 +659,7 @@ class TestDeclarations:
         ("table", "wrong"),
         [({"read": []}, "at least one"), ({"read": ["a", "a"]}, "each once"), ({"read": ["a", "b"], "key": "@row"}, "one file"),
          ({"known": "always", "covers": "7 days"}, "`covers` goes with a `clock`"),
-         ({"on_bad_row": "leave_out"}, "needs an `entity`")],
+         ({"on_bad_row": "leave_out"}, "needs an `entity`"), ({"repeats": "drop"}, "without a `key`")],
     )  # fmt: skip
     def test_what_does_not_go_together(self, table: dict[str, Any], wrong: str) -> None:
         from toolkit.config.tables import Table

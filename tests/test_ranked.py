@@ -104,7 +104,7 @@ class TestTheListOfARun:
             ages = pd.read_csv(finished / "data/clients.csv", dtype=str).set_index("id").age
             assert frame.age.tolist() == ages.loc[frame.id].tolist()
 
-    def test_ranks_everybody_best_first_with_tenths_of_all_and_ties_in_the_order_of_the_key(
+    def test_ranks_everybody_best_first_with_tenths_of_all_and_ties_in_no_telling_order(
         self, finished: Path
     ) -> None:
         for name in LISTS:
@@ -117,7 +117,7 @@ class TestTheListOfARun:
             assert frame.decile.astype(int).tolist() == (rank * 10 // len(everybody) + 1).tolist()
         trees = texts(finished / "run/calls.lightgbm.csv")
         tied = trees.groupby("P_ORDERS_AGAIN").id.agg(list)
-        assert any(len(keys) > 1 for keys in tied)
+        assert any(len(keys) > 1 and keys != sorted(keys) for keys in tied)
 
     def test_the_value_of_a_feature_is_what_the_tables_say_on_that_day(self, finished: Path) -> None:
         frame = texts(finished / "run/calls.csv")
@@ -241,7 +241,9 @@ class TestScoring:
             (["previous=data/clients.csv"], "is not a list with `rank`, `id` and `P_ORDERS_AGAIN`"),
             (["previous=data"], "there is no list `calls.csv`"),
             (["snapshot=2022-11-01", "cutoff=2022-11-01"], "both name the moment"),
-            (["snapshot=sunday"], "is not a day"),
+            (["snapshot=sunday"], "`snapshot=sunday` is not a day"),
+            (["snapshot=lastest"], "did you mean snapshot=latest?"),
+            (["cutoff=2022-13-01"], "`cutoff=2022-13-01` is not a day"),
         ],
     )
     def test_mistakes_are_refused_and_leave_nothing(self, shop: Work, words: list[str], says: str) -> None:
@@ -277,6 +279,22 @@ class TestDeclarations:
         )
         message = work.refused("recipe=shop", "listing=calls")
         assert says in message
+        assert says in work.refused("plan", "recipe=shop", "listing=calls")
+
+    def test_words_that_no_feature_has_are_named_in_the_plan(self, work: Work) -> None:
+        words = "{number of rows in orders: orders, history.count_6mo: lately, elsewhere.x: x, numbre of rows in orders: o, history.cuont_6mo: y}"
+        work.write({"conf/listing/calls.yaml": f"file: calls\nwords: {words}\n"})
+        out = work.run("plan", "recipe=shop", "listing=calls").out
+        assert "LISTING\n  calls.csv: the first 5,000" in out
+        (note,) = (line for line in out.splitlines() if "listing.words" in line)
+        assert "`numbre of rows in orders` (did you mean `number of rows in orders`?)" in note
+        assert "`history.cuont_6mo` (did you mean `history.count_6mo`?)" in note
+        assert "elsewhere" not in note
+        assert "`history.count_6mo`," not in note
+
+    def test_an_enriched_list_must_be_one(self, work: Work) -> None:
+        message = work.refused("recipe=prospect_conversion", "listing=none")
+        assert "listing=latest, or enrich nothing: enrichment=none" in message
 
     def test_several_targets_have_a_list_each(self, work: Work) -> None:
         work.write({"conf/target/spends.yaml": (
@@ -312,7 +330,8 @@ class TestDeclarations:
         assert {cell[1:] for cell in frame.id} == set(keys)  # each begins like a formula, and is defused
         assert (frame.id.str[0] == "'").all()
         assert frame.reason_1.str.startswith("x of rows: ").mean() > 0.9
-        assert ">-001x<" in (work.folder / "run/report.html").read_text()  # a page runs no formulas
+        html = (work.folder / "run/report.html").read_text()
+        assert all(f">{cell[1:]}<" in html for cell in frame.id[:5])  # a page runs no formulas
         assert work.run("score", "run=run", "output=new").code == 0
         assert (work.folder / "new/ranked.csv").read_bytes() == (work.folder / "run/ranked.csv").read_bytes()
 
@@ -384,6 +403,26 @@ class TestReasons:
         alone = replace(blend, combiners=(Mixture((0.0, 1.0)),))
         assert reasons.added(alone, 0, X, NOTHING, USUAL) == pytest.approx(each[1])
 
+    def test_no_model_is_asked_about_a_row_twice_and_says_the_same(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        X, _ = planted()
+        members = (fit("logistic"), fit("lightgbm", num_iterations=20))
+        blend = Combined((TASK,), members, (Mixture((0.25, 0.75)),), [[]])
+        asked: list[int] = []
+        alone = reasons.of_single
+        monkeypatch.setattr(reasons, "of_single", lambda *given: asked.append(len(given[2])) or alone(*given))
+        once = reasons.Once(X, NOTHING, USUAL)
+        one, two = np.arange(100)[::-1], np.arange(50, 200)
+        for rows, fitted in ((one, members[1].fitted), (two, blend), (one, blend)):
+            found = reasons.added(
+                fitted, 0, X[rows], NOTHING, USUAL, None, lambda m, p, rows=rows: once.of(m, p, rows)
+            )
+            told, asked[:] = list(asked), []
+            assert np.array_equal(found, reasons.added(fitted, 0, X[rows], NOTHING, USUAL))
+            asked[:] = told
+        assert asked == [100, 150, 100, 50]  # trees: 100 and 100 new; logistic: 150 and 50 new
+
     def test_raising_ones_come_first_then_lowering_ones_and_negligible_ones_never(self) -> None:
         values = np.array([[1.0, -3.0, 0.5], [1.0, -3.0, 0.01], [0.0, 0.0, 0.0]])
         assert reasons.strongest(values, STORIES, 3) == [[0, 2, 1], [0, 1], []]
@@ -438,12 +477,27 @@ class TestChanges:
 
     def test_a_big_move_is_one_of_places_or_of_probability(self) -> None:
         keys, values = ["b", "a", "d"], [0.5, 0.49, 0.1]
-        by_place = changes.moves(keys, values, 10, self.LAST, BigMove(places=0.5, probability=1), True)
+        places = BigMove(places=0.5, probability=1, top=0.4)
+        by_place = changes.moves(keys, values, 10, self.LAST, places, True)
         assert by_place == [Moved("up", 2, False), Moved("down", 1, False), Moved("up", 9, True)]
         by_odds = changes.moves(keys, values, 10, self.LAST, BigMove(places=1, probability=0.1), True)
         assert [one.big for one in by_odds] == [True, False, False]
         number = changes.moves(keys, values, 10, self.LAST, BigMove(places=1, probability=0.1), False)
         assert not any(one.big for one in number)
+
+    def test_far_moves_below_the_top_are_none_and_those_into_it_and_out_of_it_are(self) -> None:
+        """Chance alone: everybody outside the first tenth is dealt anew. A few who come to the top are marked."""
+        draw = np.random.default_rng(0)
+        keys = [f"k{n}" for n in range(1000)]
+        then = [*keys[:100], *draw.permutation(keys[100:])]
+        last = Last("", {key: Place(rank, 0.0) for rank, key in enumerate(then, 1)}, 1000, 1000)
+        assert not any(one.big for one in changes.moves(keys, [0.0] * 1000, 1000, last, BigMove(), True))
+        everywhere = changes.moves(keys, [0.0] * 1000, 1000, last, BigMove(top=0.999), True)
+        assert sum(one.big for one in everywhere) <= 2
+        now = [*keys[500:510], *keys[10:500], *keys[:10], *keys[510:]]
+        moved = dict(zip(now, changes.moves(now, [0.0] * 1000, 1000, last, BigMove(), True), strict=True))
+        far = {key for key in keys[500:510] if then.index(key) >= 110} | set(keys[:10])
+        assert {key for key, one in moved.items() if one.big} == far
 
     def test_who_has_left_and_why(self) -> None:
         ranked = np.array(["x", "c", "b"])

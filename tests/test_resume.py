@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,30 @@ def test_a_run_killed_in_an_epoch_ends_as_one_that_was_never_stopped(work: Work)
     assert not any("clients" in one for one in built), built  # tables were found
     assert any("clients" in one for one in json.loads((other / "metrics.json").read_text())["built"])
     assert not list((work.folder / "outputs/.cache/unfinished").glob("*/state.safetensors"))
+
+
+def test_what_was_left_goes_with_the_run_that_went_on_from_it_and_a_finished_one_is_refused(
+    work: Work,
+) -> None:
+    assert work.run("recipe=shop", "report.html=false").code == 0
+    (run,) = work.runs()
+    left = run.with_name(".unfinished-2026-01-01_00-00-00-abcdef01")
+    left.mkdir()
+    shutil.copy(run / "environment.json", left)
+    assert work.run(f"resume={left}", "--cfg", "job").code == 0
+    assert work.run(f"resume={left}").code == 0
+    assert not left.exists()
+    assert len(work.runs()) == 2
+    said = work.run(f"resume={run}")
+    assert said.code == 2
+    assert "is finished" in said.err
+    assert len(work.runs()) == 2
+
+    left.mkdir()  # the control: a run that fails again leaves it
+    overrides = {"overrides": ["recipe=shop", "source.path=nowhere"]}
+    (left / "environment.json").write_text(json.dumps(overrides))
+    assert work.run(f"resume={left}").code == 2
+    assert left.exists()
 
 
 @pytest.mark.parametrize(

@@ -443,6 +443,70 @@ class TestCutoffs:
         assert "\n    2022-01-01: 240 rows" in (run / "plan.txt").read_text()
 
 
+class TestNewTablesTellOfTimeAsTheRunsDid:
+    WEEKLY = "    clock: day\n    covers: auto\n"
+
+    def tables(self, work: Work, folder: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+        (work.folder / folder).mkdir(exist_ok=True)
+        frame = pd.read_csv(work.folder / "data/orders.csv", dtype={"client": str}, parse_dates=["day"])
+        change(frame).to_csv(work.folder / folder / "orders.csv", index=False)
+        if folder != "data":
+            shutil.copy(work.folder / "data/clients.csv", work.folder / folder)
+
+    def test_daily_stamps_are_refused_where_the_run_found_weekly_ones_and_the_reverse(
+        self, work: Work
+    ) -> None:
+        def on_mondays(frame: pd.DataFrame) -> pd.DataFrame:
+            return frame.assign(day=frame.day - pd.to_timedelta(frame.day.dt.weekday, "D"))
+
+        dataset = (work.folder / "conf/dataset/shop.yaml").read_text()
+        work.write({"conf/dataset/shop.yaml": dataset.replace("    clock: day\n", self.WEEKLY)})
+        self.tables(work, "daily", lambda frame: frame)
+        self.tables(work, "weekly", on_mondays)
+        self.tables(work, "a_few", lambda frame: on_mondays(frame).query("day > '2022-11-15'"))
+        for was, other in (("weekly", "daily"), ("daily", "weekly")):
+            said = work.run(
+                "recipe=shop", f"source.path={was}", f"hydra.run.dir=of_{was}", "report.html=false"
+            )
+            assert said.code == 0, said.err
+            assert work.run("score", f"run=of_{was}").code == 0
+            refused = work.run("score", f"run=of_{was}", f"input={other}", "output=new")
+            assert refused.code == 2
+            assert "`orders.csv` are stamped" in refused.err
+            assert "dataset.tables.orders.covers" in refused.err
+            assert not (work.folder / "new").exists()
+        # of a few weeks all are Mondays still, and of too few to be called a rhythm
+        assert work.run("score", "run=of_weekly", "input=a_few", "cutoff=2023-01-09").code == 0
+
+    def test_what_is_found_in_them_is_said(self, work: Work) -> None:
+        run = finished(work, "recipe=shop")
+        self.tables(
+            work, "next", lambda frame: frame.assign(client=frame.client.where(frame.index > 2, "who"))
+        )
+        said = work.run("score", f"run={run}", "input=next", "output=new")
+        line = "orders: 3 rows are of 1 keys that table `clients` does not have, and are not used"
+        assert line in said.out
+        assert line in (work.folder / "new/summary.txt").read_text()
+        assert line not in work.run("score", f"run={run}").out
+
+    def test_a_shorter_history_than_the_models_learnt_from_is_warned_of(self, work: Work) -> None:
+        run = finished(work, "recipe=shop", "features.history.windows=[6 months,all]")
+        self.tables(work, "short", lambda frame: frame[frame.day >= "2021-06-01"])
+        said = work.run("score", f"run={run}", "input=short", "cutoff=2022-01-01")
+        (line,) = (line for line in said.out.splitlines() if line.startswith("warning: "))
+        assert "orders begins 213 days before 2022-01-01; in the run it began 730 days" in line
+        assert "(history)" in line
+        # not where it reaches as far back as it did from the run's newest cutoff, or nothing looks so far back
+        assert "warning" not in work.run("score", f"run={run}", "cutoff=2022-01-01").out
+        self.tables(work, "rolling", lambda frame: frame[frame.day >= "2020-03-01"])
+        assert "warning" not in work.run("score", f"run={run}", "input=rolling", "cutoff=2022-06-01").out
+        assert work.run("recipe=shop", "features.history.windows=[6 months]", "hydra.run.dir=near").code == 0
+        near = work.folder / "near"
+        assert "warning" not in work.run("score", f"run={near}", "input=short", "cutoff=2022-01-01").out
+        far = work.run("score", f"run={near}", "input=short", "cutoff=2021-10-01")
+        assert "warning: orders begins 121 days before" in far.out
+
+
 class TestBundles:
     def test_one_flipped_byte_in_any_file_is_refused_by_name_before_a_parser_reads_it(
         self, work: Work, monkeypatch: pytest.MonkeyPatch

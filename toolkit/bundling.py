@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted
 from toolkit.prepare.matrix import Compiled, Declaration
 from toolkit.runfolder import plain
+from toolkit.scoring import history
 from toolkit.training.calibration import Calibrator
 from toolkit.training.experiment import Outcome
 from toolkit.training.threshold import Threshold
@@ -48,7 +50,7 @@ class Scorer:
     """A bundle in memory. labels: columns that new tables need not have; features: columns, channels, relations.
 
     others: heads of further models, whose ranked lists are written too; usual: each column's usual encoded
-    value in training rows [columns], for reasons.
+    value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff.
     """
 
     name: str
@@ -64,6 +66,8 @@ class Scorer:
     others: tuple[Head, ...]
     listing: Listing
     usual: np.ndarray | None
+    stamps: Mapping[str, Mapping[str, Any]]
+    trained: datetime | None
 
 
 def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
@@ -121,7 +125,7 @@ def write(
             "features": {name: node.model_dump(mode="json") for name, node in frozen_features(config, compiled).items()},
             "labels": sorted(compiled.labels), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
             "feature_names": compiled.names, "listing": config.listing.model_dump(mode="json"), "usual": usual,
-            "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs],
+            "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs], "stamps": history.frozen(compiled.tables),
         }),
         "encoder.json": outcome.encoder.to_dict(), "heads.json": plain(heads),
     }  # fmt: skip
@@ -195,4 +199,6 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
         others=tuple(head for head, its in zip(parsed, chosen, strict=True) if not its),
         listing=Listing.model_validate(recipe.get("listing", {})),
         usual=None if usual is None else np.array(usual, np.float32),
+        stamps=recipe.get("stamps", {}),
+        trained=max(map(datetime.fromisoformat, recipe["trained_at"]), default=None),
     )

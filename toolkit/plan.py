@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sqlglot import exp
 
+from toolkit.actions import ranked
 from toolkit.config.schema import Config
 from toolkit.data import sql
 from toolkit.data.tables import Loaded
@@ -33,6 +34,7 @@ def text(config: Config, prepared: Prepared) -> str:
         features(prepared),
         besides(prepared),
         models(config),
+        listing(config, prepared),
         statements(config, prepared),
     ]
     return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
@@ -189,6 +191,16 @@ def models(config: Config) -> list[str]:
         f"  one per target: {', '.join(config.target)}; calibration {config.calibration.method}; threshold {config.threshold.kind}"
     )
     return lines
+
+
+def listing(config: Config, prepared: Prepared) -> list[str]:
+    """The ranked list, and names in it that nothing has."""
+    node = config.listing
+    if node.file is None:
+        return []
+    shown = ", ".join([*node.columns, *(f"reason_{n + 1}" for n in range(node.reasons))])
+    notes = [f"  note: {text}" for text in ranked.unheard(config, prepared.compiled.features)]
+    return ["LISTING", f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}", *notes]
 
 
 def statements(config: Config, prepared: Prepared) -> list[str]:

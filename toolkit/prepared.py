@@ -48,7 +48,8 @@ def prepare(config: Config, work: Workplace) -> Prepared:
         tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress)
     with work.stage("cohort"):
         compiled = matrices.compile_all(declared, tables, work.engine, work.cache)
-        seen = found(config.cohort, tables, work.engine)
+        measured = {name for _, used in declared.horizons().values() for name in used}
+        compiled.found = seen = found(config.cohort, tables, work.engine, measured)
     with work.stage("features and targets"):
         matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
     for note in matrix.notes():

@@ -133,7 +133,8 @@ def moves(keys: list[str], values: list[float], of: int, last: Last, big: BigMov
             found.append(Moved("new", None, False))
             continue
         change = "same" if rank == before.rank else "up" if rank < before.rank else "down"
-        far = abs(rank / of - before.rank / (last.of or of)) >= big.places
+        now, then = rank / of, before.rank / (last.of or of)
+        far = abs(now - then) >= big.places and (now <= big.top) != (then <= big.top)
         far |= odds and bool(abs(value - before.value) >= big.probability - 1e-9)
         found.append(Moved(change, before.rank, far))
     return found

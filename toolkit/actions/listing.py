@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from toolkit import bundling
 from toolkit.actions import changes
 from toolkit.actions.changes import Dropped, Last, Moved
-from toolkit.actions.ranked import Ranked, Standing, list_of, score_column, stand, stem_of
+from toolkit.actions.ranked import Ranked, Standing, list_of, score_column, stand, stem_of, telling
+from toolkit.actions.reasons import Once
 from toolkit.bundling import Head, Scorer
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError
@@ -104,14 +105,23 @@ def write(
     scorer: Scorer, scored: Scored, folder: Path, bundle: str, previous: Previous = lambda stem: None
 ) -> list[Written]:
     """Write the lists of every target, those of the chosen models first. bundle: of `digest_of`."""
-    return [_write(scorer, scored, head, folder, bundle, previous) for head in scorer.heads + scorer.others]
+    once = telling(scorer, scored)
+    return [
+        _write(scorer, scored, head, folder, bundle, previous, once) for head in scorer.heads + scorer.others
+    ]
 
 
 def _write(
-    scorer: Scorer, scored: Scored, head: Head, folder: Path, bundle: str, previous: Previous
+    scorer: Scorer,
+    scored: Scored,
+    head: Head,
+    folder: Path,
+    bundle: str,
+    previous: Previous,
+    once: Once | None,
 ) -> Written:
     standing, stem = stand(scorer, scored, head), stem_of(scorer, head)
-    ranked = list_of(scorer, scored, standing)
+    ranked = list_of(scorer, scored, standing, once)
     column, place = score_column(head), previous(stem)
     last = changes.read(place, stem, ranked.key, column) if place else None
     size = ranked.table.num_rows

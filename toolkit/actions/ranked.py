@@ -23,8 +23,10 @@ from toolkit.bundling import Head, Scorer, listed_models
 from toolkit.config.listing import FIXED
 from toolkit.config.schema import Config
 from toolkit.data.tables import Loaded, Tables
-from toolkit.errors import ConfigError, did_you_mean
+from toolkit.errors import ConfigError, did_you_mean, nearest
 from toolkit.evaluation.metrics import Floats
+from toolkit.evaluation.ties import best_first
+from toolkit.prepare.features import Feature
 from toolkit.report.listed import days_of
 from toolkit.report.lists import file_name
 from toolkit.scoring.batch import Scored
@@ -48,7 +50,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Standing:
-    """Everybody whom a target applies to, best first, ties in the order of the key [rows].
+    """Everybody whom a target applies to, best first, ties as in `ties` [rows].
 
     rows: positions among the scored rows; entity: keys; value: probability (of the decided class), or the
     number predicted; decision: a multiclass target's class.
@@ -92,6 +94,28 @@ def check(config: Config, features: Sequence[str], tables: Tables) -> None:
             )
 
 
+def unheard(config: Config, features: Sequence[Feature]) -> list[str]:
+    """A line on names in `listing.words` that no feature of the recipe has, or says; [] if all of them are heard.
+
+    Words of feature sets that the recipe does not choose may stand there: a list is declared for many recipes.
+    """
+    listing, names = config.listing, [feature.name for feature in features]
+    if listing.file is None or not listing.reasons:
+        return []
+    said = {name for feature in features for name in reasons.names_in(feature.text, listing.words)}
+    phrases = {feature.text for feature in features} | {feature.text.split(",")[0] for feature in features}
+    lost = []
+    for name in listing.words:
+        chosen, dot, _ = name.partition(".")
+        if name in names or name in said or (dot and chosen not in config.features):
+            continue
+        close = nearest(name, names if dot else phrases)
+        if close or dot:
+            lost.append(f"`{name}`" + (f" (did you mean `{close}`?)" if close else ""))
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return [f"listing.words: no feature is, or says, {', '.join(lost[:3])}{more}"] if lost else []
+
+
 def stand(scorer: Scorer, scored: Scored, head: Head) -> Standing:
     """Rank everybody whom the head's target applies to, by the raw score as the lists of the test do."""
     if head in scorer.heads:
@@ -103,12 +127,15 @@ def stand(scorer: Scorer, scored: Scored, head: Head) -> Standing:
         decision = value.argmax(axis=1)
         raw, value = raw.max(axis=1), value[np.arange(len(value)), decision]
     rows = np.flatnonzero(scored.eligible[head.name])
-    rows = rows[np.argsort(-raw[rows], kind="stable")]  # rows of one cutoff are in the order of the key
+    rows = rows[best_first(raw[rows], scored.place[rows])]
     return Standing(head, rows, scored.matrix.entity[rows], np.round(value[rows], DIGITS), decision[rows])
 
 
-def list_of(scorer: Scorer, scored: Scored, standing: Standing) -> Ranked:
-    """The first rows of a standing: rank, key, snapshot, score, decile, the declared columns, reasons."""
+def list_of(scorer: Scorer, scored: Scored, standing: Standing, once: reasons.Once | None = None) -> Ranked:
+    """The first rows of a standing: rank, key, snapshot, score, decile, the declared columns, reasons.
+
+    once: one for all lists of a scoring, of `telling`.
+    """
     listing, head = scorer.listing, standing.head
     size = min(listing.size, len(standing))
     rows = standing.rows[:size]
@@ -125,7 +152,7 @@ def list_of(scorer: Scorer, scored: Scored, standing: Standing) -> Ranked:
         classes = [head.classes[i] for i in standing.decision[:size]]
         columns[f"CLASS_{head.name.upper()}"] = pa.array(classes, pa.string())
     columns |= _shown(listing.columns, scored, entity, rows)
-    for number, texts in enumerate(_reasons(scorer, scored, standing, rows), 1):
+    for number, texts in enumerate(_reasons(scorer, scored, standing, rows, once), 1):
         columns[f"reason_{number}"] = pa.array(texts, pa.string())
     return Ranked(pa.table(columns), key, head.name)
 
@@ -196,17 +223,26 @@ def _whole(cells: pa.Array) -> pa.Array:
     return cells
 
 
+def telling(scorer: Scorer, scored: Scored) -> reasons.Once | None:
+    """What models say of the scored rows, asked as lists need it; None without reasons."""
+    if not scorer.listing.reasons or scorer.usual is None:
+        return None
+    return reasons.Once(scored.X, scored.besides, scorer.usual)
+
+
 def _reasons(
-    scorer: Scorer, scored: Scored, standing: Standing, rows: NDArray[np.intp]
+    scorer: Scorer, scored: Scored, standing: Standing, rows: NDArray[np.intp], once: reasons.Once | None
 ) -> list[list[str | None]]:
     """For each place, from the strongest reason on, the texts of all rows; None where a row has no such reason."""
     most, head = scorer.listing.reasons, standing.head
-    if not most or scorer.usual is None:
+    once = once or telling(scorer, scored)
+    if once is None or scorer.usual is None:
         return []
     X = scored.X[rows]
     values = reasons.added(
         scorer.models[head.model], head.position, X, scored.besides.some(rows), scorer.usual,
         standing.decision[: len(rows)] if head.type == "multiclass" else None,
+        lambda fitted, place: once.of(fitted, place, rows),
     )  # fmt: skip
     columns, features = scorer.encoder.columns, scored.matrix.features
     stories = reasons.stories(features, {c for t in scored.tables.loaded.values() for c in t.columns})

@@ -8,7 +8,7 @@ column is put at its usual value in training rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +31,7 @@ USUAL_ROWS = 5_000  # training rows that say what is usual
 MOST_COLUMNS = 30  # tried one at a time where a model does not explain itself
 NEGLIGIBLE = 0.1  # of a row's strongest reason; weaker ones are none
 LONGEST = 60  # characters of a text
+Single = Callable[[Fitted, int], Floats]  # a model that is no ensemble, and the target's place → `of_single`
 DRAWN_IN = 1 / 200  # a forest's 0 and 1 are no certainties, and have no log-odds
 
 
@@ -50,19 +51,31 @@ def added(
     besides: Modalities,
     usual: NDArray[np.float32],
     decision: NDArray[np.intp] | None = None,
+    single: Single | None = None,
 ) -> Floats:
     """What each column adds to each row's score, in log-odds or the target's unit [rows, columns].
 
     place: of the target among the model's; decision: of a multiclass target the class that is spoken of
-    [rows].
+    [rows]; single: what to ask for the part of a model that is no ensemble, in place of the model itself.
     """
     if isinstance(fitted, Combined):
         shares = fitted.combiners[place].shares
         found = np.zeros(X.shape)
         for share, member in zip(shares, fitted.members, strict=True):
             if share > 0:
-                found += share * added(member.fitted, place, X, besides, usual, decision)
+                found += share * added(member.fitted, place, X, besides, usual, decision, single)
         return found
+    values = single(fitted, place) if single else of_single(fitted, place, X, besides, usual)
+    if values.ndim == 3:
+        assert decision is not None
+        values = values[np.arange(len(X)), :, decision]
+    return np.nan_to_num(values)
+
+
+def of_single(
+    fitted: Fitted, place: int, X: NDArray[np.float32], besides: Modalities, usual: NDArray[np.float32]
+) -> Floats:
+    """What each column adds, by a model that is no ensemble [rows, columns], per class [rows, columns, classes]."""
     if isinstance(fitted, OneByOneFitted):  # the other targets are not asked
         fitted = replace(
             fitted, tasks=(fitted.tasks[place],), seen=(fitted.seen[place],), parts=(fitted.parts[place],)
@@ -75,10 +88,30 @@ def added(
         [values] = replaced(
             lambda X: [_additive(fitted.predict(X, besides)[place], task)], X, usual, _tried(fitted, place, X)
         )
-    if values.ndim == 3:
-        assert decision is not None
-        values = values[np.arange(len(X)), :, decision]
-    return np.nan_to_num(values)
+    return values
+
+
+class Once:
+    """`of_single` of some of many rows, asked for several lists: no model is asked about a row twice.
+
+    Trees take long to say it, and each of them speaks in its own list and in those of its ensembles.
+    """
+
+    def __init__(self, X: NDArray[np.float32], besides: Modalities, usual: NDArray[np.float32]) -> None:
+        self.X, self.besides, self.usual = X, besides, usual
+        self._kept: dict[tuple[int, int], tuple[Fitted, NDArray[np.intp], Floats]] = {}
+
+    def of(self, fitted: Fitted, place: int, rows: NDArray[np.intp]) -> Floats:
+        """rows: positions. The order of the answer is theirs."""
+        key = (id(fitted), place)
+        _, at, values = self._kept.get(key, (fitted, np.full(len(self.X), -1, np.intp), np.empty(0)))
+        new = rows[at[rows] < 0]
+        if len(new):
+            more = of_single(fitted, place, self.X[new], self.besides.some(new), self.usual)
+            at[new] = np.arange(len(new)) + len(values)
+            values = np.concatenate([values, more]) if len(values) else more
+        self._kept[key] = (fitted, at, values)  # the model too: ids of what is gone are given again
+        return values[at[rows]]
 
 
 def _additive(said: Floats, task: Task) -> Floats:
@@ -155,10 +188,18 @@ def described(feature: Feature, called: Mapping[str, str]) -> str:
     text = feature.text
     if feature.window == "as declared":  # its words say no more than that: its name says what it is
         text = feature.column.replace("_", " ")
-    if not called:
-        return text
-    names = "|".join(re.escape(name) for name in sorted(called, key=len, reverse=True))
-    return re.sub(rf"(?<!\w)({names})(?!\w)", lambda found: called[found[1]], text)
+    return _any(called).sub(lambda found: called[found[1]], text) if called else text
+
+
+def _any(names: Collection[str]) -> re.Pattern[str]:
+    """Any of some names or phrases as whole words, the longest first."""
+    one = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.compile(rf"(?<!\w)({one})(?!\w)")
+
+
+def names_in(text: str, names: Collection[str]) -> set[str]:
+    """Which of some names or phrases a text says, those inside a longer one too."""
+    return {name for name in names if _any([name]).search(text)}
 
 
 def _value(encoded: float, column: Column) -> str:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from toolkit import __version__
@@ -58,12 +59,13 @@ def _dispatch(arguments: list[str]) -> int:
     from toolkit.cli import completion
     from toolkit.cli.resuming import resumed
 
+    left = None
     if verb == "run":
-        rest = resumed(rest)
+        rest, left = resumed(rest)
     if said := completion.script(rest):
         print(said)
         return 0
-    return _compose(verb, rest)
+    return _compose(verb, rest, left)
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:
@@ -91,11 +93,15 @@ def _config_dir(rest: list[str]) -> tuple[str | None, list[str]]:
     return known.config_dir, others
 
 
-def _compose(verb: str, rest: list[str]) -> int:
-    """Let Hydra compose, once or for each job of a multirun, and hand the result to the verb."""
+def _compose(verb: str, rest: list[str], left: Path | None = None) -> int:
+    """Let Hydra compose, once or for each job of a multirun, and hand the result to the verb.
+
+    left: what a killed run has left, which goes once the run that goes on from it is finished.
+    """
     import hydra
 
     from toolkit.cli.job import Job
+    from toolkit.cli.resuming import forget
     from toolkit.cli.translate import replacing, translate
     from toolkit.config.compose import install
     from toolkit.sweep import sweeper
@@ -120,12 +126,14 @@ def _compose(verb: str, rest: list[str]) -> int:
         except Exception as error:
             if not codes and (replaced := replacing(error, given)):
                 again = ["--config-dir", config_dir] if config_dir else []
-                return _compose(verb, [*replaced, *flags, *again])
+                return _compose(verb, [*replaced, *flags, *again], left)
             ours = isinstance(error, UserError) or codes
             mistake = None if ours or os.environ.get(FULL) == "1" else translate(error, words, search)
             if mistake is None:
                 raise
             raise mistake from None
+    if left and codes and not any(codes):  # flags such as --cfg run nothing
+        forget(left)
     return max(codes, default=0)
 
 

@@ -7,19 +7,21 @@ from there. All that is kept of a run in its own folder is how it was started.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from toolkit.errors import ConfigError, nearest
 from toolkit.runfolder import held
 
 KEY = "resume="
+LEFT = ".unfinished-"  # so begins the name of a run's folder until the run is finished
 
 
-def resumed(rest: list[str]) -> list[str]:
-    """The arguments, those of the run to resume in place of `resume=FOLDER`; flags stay."""
+def resumed(rest: list[str]) -> tuple[list[str], Path | None]:
+    """The arguments, those of the run to resume in place of `resume=FOLDER`, and that folder; flags stay."""
     words = [word for word in rest if word.startswith(KEY)]
     if not words:
-        return rest
+        return rest, None
     others = [word for word in rest if "=" in word and not word.startswith(("-", KEY))]
     if len(words) > 1 or others:
         raise ConfigError(
@@ -28,7 +30,16 @@ def resumed(rest: list[str]) -> list[str]:
             why="a run goes on as it began, or it is another one",
             fix="leave the others out, or give the whole command again: what fits is found in the cache",
         )
-    return [*command(Path(words[0].removeprefix(KEY))), *(word for word in rest if word not in words)]
+    folder = Path(words[0].removeprefix(KEY))
+    return [*command(folder), *(word for word in rest if word not in words)], folder
+
+
+def forget(folder: Path) -> None:
+    """Remove what a killed run has left, once the run that went on from it is finished."""
+    if folder.name.startswith(LEFT):
+        with held(folder, wait=False) as mine:
+            if mine:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def command(folder: Path) -> list[str]:
@@ -37,14 +48,19 @@ def command(folder: Path) -> list[str]:
 
     if not folder.is_dir():
         beside = [path.name for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        close = nearest(folder.name, beside) or next(
-            (n for n in beside if n.startswith(".unfinished-")), None
-        )
+        close = nearest(folder.name, beside) or next((n for n in beside if n.startswith(LEFT)), None)
         raise ConfigError(
             f"there is no folder `{folder}`",
             where="resume",
             why="a killed run leaves outputs/<recipe>/.unfinished-<time>-<number>",
             fix=f"did you mean `{folder.parent / close}`?" if close else "give the same command again",
+        )
+    if (folder / "metrics.json").is_file() and not folder.name.startswith(LEFT):
+        raise ConfigError(
+            f"the run in `{folder}` is finished",
+            where="resume",
+            why="there is nothing left of it to do",
+            fix="to run it once more, give its command again (environment.json, `overrides`)",
         )
     with held(folder, wait=False) as mine:
         if not mine:

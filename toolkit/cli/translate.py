@@ -98,14 +98,18 @@ def _unknown_option(error: MissingConfigException, overrides: list[str], search:
 
 
 def replacing(error: Exception, overrides: list[str]) -> list[str] | None:
-    """The overrides with the one that would turn a list into a mapping, or the reverse, as a replacement.
+    """The overrides with one that cannot be merged as a replacement.
 
-    Hydra merges; what cannot be merged is meant to replace: `~key` and `+key=value`. None if the error
-    is another one, or if the value has lists or mappings inside, which might be what cannot be merged:
-    then its neighbours would be lost.
+    Hydra merges; a list for a mapping, the reverse, or a mapping of other keys is meant to replace: `~key`
+    and `+key=value`. None if the error is another one, or if the value has lists or mappings inside, which
+    might be what cannot be merged: then its neighbours would be lost.
     """
-    given = _given(str(error), overrides)
-    if MIXED not in f"{error}{error.__cause__}" or given is None or given[:1] in "+~":
+    given = (
+        _given(str(error), overrides)
+        if MIXED in f"{error}{error.__cause__}"
+        else _other_keys(error, overrides)
+    )
+    if given is None or given[:1] in "+~":
         return None
     key, _, value = given.partition("=")
     parsed = OverridesParser.create().parse_override(given).value()
@@ -119,6 +123,17 @@ def _given(message: str, overrides: list[str]) -> str | None:
     """The override that Hydra could not merge, as it stands on the command line."""
     found = re.match(r"Error merging override (.*)", message)
     return next((word for word in overrides if found and word == found.group(1).strip()), None)
+
+
+def _other_keys(error: Exception, overrides: list[str]) -> str | None:
+    """The override that sets a mapping which is there to one that shares no key with it."""
+    found, cause = re.match(r"Could not override '([^']+)'", str(error)), error.__cause__
+    missing, there = str(getattr(cause, "full_key", None) or ""), getattr(cause, "parent_node", None)
+    if not found or not missing.startswith(f"{found[1]}."):
+        return None
+    given = next((word for word in overrides if word.startswith(f"{found[1]}={{")), None)
+    value = OverridesParser.create().parse_override(given).value() if given else None
+    return given if isinstance(value, dict) and not {*map(str, value)} & {*map(str, there or ())} else None
 
 
 def _mixed(message: str, overrides: list[str], search: list[Root]) -> ConfigError:

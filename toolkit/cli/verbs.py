@@ -84,6 +84,7 @@ def located(composed: Composed) -> Iterator[None]:
 def plan(composed: Composed) -> int:
     """What would happen, without training."""
     from toolkit import plan as plans
+    from toolkit.actions import ranked
     from toolkit.actions.enrichment.lists import checked
     from toolkit.prepared import check_names, prepare
     from toolkit.workplace import workplace
@@ -92,7 +93,9 @@ def plan(composed: Composed) -> int:
     with _ticker(config, composed) as ticker, located(composed), workplace(config, ticker) as work:
         checked(config)
         prepared = prepare(config, work)
-        check_names(config, [feature.name for feature in prepared.compiled.features])
+        features = [feature.name for feature in prepared.compiled.features]
+        check_names(config, features)
+        ranked.check(config, features, prepared.tables)
         text = plans.text(config, prepared)
     sys.stdout.write(text)
     return 0

@@ -13,11 +13,17 @@ FIXED = re.compile(r"rank|snapshot|decile|change|previous_rank|big_move|(?:P|VAL
 
 
 class BigMove(Node):
-    """From which change on a row counts as a big mover; either is enough."""
+    """From which change on a row counts as a big mover; either is enough.
+
+    In the middle of a ranking scores lie close together and places change by themselves: those count that
+    came to the top or left it.
+    """
 
     places: float = Field(
-        0.1, gt=0, le=1, description="its place, as a share of all ranked rows, has changed by this"
-    )
+        0.1, gt=0, le=1,
+        description="its place, as a share of all ranked rows, has changed by this, into or out of `top`",
+    )  # fmt: skip
+    top: float = Field(0.1, gt=0, le=1, description="the first rows, as a share of all ranked ones")
     probability: float = Field(0.1, gt=0, le=1, description="its probability has changed by this")
 
 

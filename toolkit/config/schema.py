@@ -229,7 +229,9 @@ class Config(Node):
     def an_enriched_list_is_written(self) -> Config:
         if isinstance(self.enrichment, Rows):
             if self.listing.file is None:
-                raise ValueError("`enrichment` needs a ranked list; choose one: listing=latest")
+                raise ValueError(
+                    "`enrichment` needs a ranked list; choose one: listing=latest, or enrich nothing: enrichment=none"
+                )
             if (name := self.enrichment.target) and name not in self.target:
                 raise ValueError(
                     f"`enrichment.target` names `{name}`, which is not a target; {did_you_mean(name, self.target)}"

@@ -113,6 +113,11 @@ class Table(Node):
         description="drop: rows of the last day of the clock are set aside if they are far fewer, or add up "
         "to far less, than on the same weekday before",
     )
+    repeats: Literal["keep", "drop"] = Field(
+        "keep",
+        description="rows of a table without a key that repeat an earlier row in every cell of the file; they are "
+        "counted and said; drop: they are set aside",
+    )
     observed_until: str | None = Field(
         None, description="day up to which the table is complete, if later than its last row"
     )
@@ -142,6 +147,10 @@ class Table(Node):
         for option in ("covers", "incomplete_end"):
             if getattr(self, option) not in (None, "keep") and not self.clock:
                 raise ValueError(f"`{option}` goes with a `clock`")
+        if self.repeats == "drop" and self.key is not None:
+            raise ValueError(
+                "`repeats: drop` goes with a table without a `key`; with one, each key stands once"
+            )
         if self.on_bad_row == "leave_out" and not self.entity:
             raise ValueError(
                 "`on_bad_row: leave_out` needs an `entity`: the column that names who is left out"

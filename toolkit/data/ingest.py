@@ -20,6 +20,7 @@ from toolkit.config.time import Span, span
 from toolkit.data import contract, rhythm, sql
 from toolkit.data.engine import Engine
 from toolkit.data.rejects import (
+    AGAIN,
     RAW,
     REASON,
     REJECTED,
@@ -29,6 +30,7 @@ from toolkit.data.rejects import (
     Malformed,
     refusal,
     rejected_rows,
+    repeats,
     swallowed,
     write_left_out,
     write_rejected,
@@ -70,7 +72,8 @@ def build(
         name: (columns | inferred)[name] for name in raw.columns if name in columns or name in inferred
     }
     _refuse_mixed_zones(raw, columns, engine)
-    said = _type(columns, engine)
+    said = [f"`{was}` of {file} is read as `{name}`" for file, was, name in raw.renamed]
+    said += _type(columns, engine)
     rejected = rejected_rows(table, columns, files, engine)
     total = sum(files.values()) + len(malformed)
     counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
@@ -82,13 +85,25 @@ def build(
     covers = table.covers
     if covers == "auto":
         covers = "7 days" if stamps and stamps.weekday else None
+    if not table.keys and (again := [row for row in repeats(raw, engine) if row not in rejected]):
+        dropped = table.repeats == "drop"
+        said.append(
+            f"rows that repeat an earlier one in every cell: {len(again):,}"
+            + (
+                "; they are set aside"
+                if dropped
+                else "; if these are none of their own, declare `repeats: drop`"
+            )
+        )
+        if dropped:
+            rejected |= dict.fromkeys(again, AGAIN)
     if stamps:
         said += stamps.words(table.covers, covers)
         if end := rhythm.incomplete_end(str(table.clock), _numbers(columns, keys), TYPED, engine):
             said.append(end.words(str(table.clock), table.incomplete_end == "drop"))
             if table.incomplete_end == "drop":
                 rejected = dict.fromkeys(end.rows(TYPED, engine), end.reason) | rejected
-                counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
+    counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
     if rejected:
         places = pa.array(list(rejected), pa.int64())
         engine.register(

@@ -21,6 +21,7 @@ from toolkit.data.sources import Raw
 from toolkit.errors import DataError
 
 ROW, REASON, OWNER = "@row", "@reason", "@entity"
+AGAIN = "repeats an earlier row in every cell"
 RAW, TYPED, REJECTED = "@raw", "@typed", "@rejected"  # while a table is read
 SHAPES = {"TOO MANY COLUMNS": "too many cells in the line", "MISSING COLUMNS": "too few cells in the line",
           "UNQUOTED VALUE": "a quote that is not closed", "INVALID ENCODING": "bytes that are not UTF-8",
@@ -49,6 +50,26 @@ def rejected_rows(
         for row, text in contract.violations(table, columns, frame):
             rejected.setdefault(row, where.get(row, text) if text == repeated else text)
     return rejected
+
+
+def repeats(raw: Raw, engine: Engine) -> list[int]:
+    """Numbers of the rows that repeat an earlier one in every cell."""
+    cells = [sql.col(name) for name in raw.columns]
+    mark = sql.call(
+        "hash", *cells
+    )  # tells millions of rows apart; the few that share one are compared by cell
+    twice = exp.select(sql.named(mark, "mark")).from_(sql.table(RAW)).group_by(mark.copy())
+    twice = twice.having(exp.GT(this=exp.Count(this=exp.Star()), expression=sql.literal(1)))
+    place = exp.Window(
+        this=sql.call("row_number"),
+        partition_by=[cell.copy() for cell in cells],
+        order=exp.Order(expressions=[exp.Ordered(this=sql.col(ROW))]),
+    )
+    rows = exp.select(sql.col(ROW), sql.named(place, "place")).from_(sql.table(RAW))
+    rows = rows.where(exp.In(this=mark.copy(), query=twice.subquery()))
+    later = exp.GT(this=sql.col("place"), expression=sql.literal(1))
+    found = exp.select(sql.col(ROW)).from_(rows.subquery()).where(later).order_by(sql.col(ROW))
+    return engine.arrow(found)[ROW].to_pylist()
 
 
 def _first_of_key(table: Table, frame: pd.DataFrame, files: dict[str, int]) -> dict[int, str]:

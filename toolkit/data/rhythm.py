@@ -18,6 +18,7 @@ from toolkit.data.engine import Engine
 ROW = "@row"
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 ONE_WEEKDAY = 0.99  # share of the rows: a few stray stamps do not make a table daily
+NEARLY = 0.9  # from here on it is said
 FEWEST = 4  # different days before a weekday can be a rhythm
 BEFORE, ENOUGH = 8, 3  # same weekdays that the last day is compared with: at most, at least
 TYPICAL_ROWS = 20  # rows of such a day below which chance decides how many there are
@@ -26,16 +27,23 @@ FAR_LESS = 0.75  # of what there was on the days before
 
 @dataclass(frozen=True)
 class Stamps:
-    """weekday: 1 (Monday) to 7 if all rows fall on it, else None; share: of the rows, on the most frequent one."""
+    """weekday: 1 (Monday) to 7 if all rows fall on it, else None; most: the most frequent one; share: of the rows, on
+    it; days: that fall on it."""
 
     weekday: int | None
+    most: int
     share: float
     days: int
 
     def words(self, declared: str | None, covers: str | None) -> list[str]:
         """What to say of it, given what the declaration says that a stamp covers."""
         if self.weekday is None:
-            return []
+            if self.share < NEARLY or self.days < FEWEST or declared not in (None, "auto"):
+                return []
+            return [
+                f"{self.share:.1%} of the stamps are a {WEEKDAYS[self.most - 1]} ({self.days:,} different days), others "
+                "too: rows are taken as daily; if they are totals of a week, declare `covers: 7 days`"
+            ]
         day = WEEKDAYS[self.weekday - 1]
         every = "every stamp is" if self.share == 1 else f"{self.share:.1%} of the stamps are"
         found = f"{every} a {day} ({self.days:,} different days)"
@@ -69,7 +77,7 @@ def of(clock: str, view: str, engine: Engine) -> Stamps | None:
     most = max(found, key=lambda row: row["rows"])
     share = most["rows"] / sum(row["rows"] for row in found)
     weekly = share >= ONE_WEEKDAY and most["days"] >= FEWEST
-    return Stamps(most["weekday"] if weekly else None, share, most["days"])
+    return Stamps(most["weekday"] if weekly else None, most["weekday"], share, most["days"])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -42,7 +42,8 @@ class Raw:
     name: the table's name; origin: what a message calls it (a file name, a database table); where: its
     full place; fingerprint: changes when its content does; columns: names in order; floats: columns
     that the source holds as floating-point numbers; text: are all cells text? parts: the files whose
-    rows are put together, if there are several.
+    rows are put together, if there are several; renamed: (file, name in it, declared name) of columns
+    that are declared in other letters, capital or small.
     """
 
     name: str
@@ -54,6 +55,22 @@ class Raw:
     text: bool = False
     floats: frozenset[str] = frozenset()
     parts: tuple[Raw, ...] = ()
+    renamed: tuple[tuple[str, str, str], ...] = ()
+
+    def spelt_as(self, declared: Iterable[str]) -> Raw:
+        """With declared names, where the file has them in other letters: the engine does not tell them apart."""
+        lower = {name.lower(): name for name in declared}
+        names = {name: lower.get(name.lower(), name) for name in self.columns}
+        if all(name == new for name, new in names.items()):
+            return self
+        cells = [sql.named(sql.col(name), new) for name, new in names.items()]
+        return replace(
+            self,
+            columns=tuple(names.values()),
+            query=exp.select(*cells).from_(self.query.subquery()),
+            floats=frozenset(names[name] for name in self.floats),
+            renamed=tuple((self.origin, name, new) for name, new in names.items() if name != new),
+        )
 
     def numbered(self) -> Raw:
         """With the row's position (1, 2, 3 … as text) as its first column, for a table without a key."""
@@ -78,6 +95,9 @@ def open_raw(
     found = [
         _open_one(name, read, source, engine, cache, scratch, progress) for read in table.files or (None,)
     ]
+    roles = (table.entity, table.clock, table.event_time)
+    declared = [*table.columns, *table.keys, *(role for role in roles if role)]
+    found = [raw.spelt_as(declared) for raw in found]
     return found[0] if len(found) == 1 else _together(name, found)
 
 
@@ -138,6 +158,7 @@ def _together(name: str, parts: list[Raw]) -> Raw:
         text=any(part.text for part in parts),
         floats=frozenset().union(*(part.floats for part in parts)),
         parts=tuple(cells),
+        renamed=tuple(each for part in parts for each in part.renamed),
     )
 
 

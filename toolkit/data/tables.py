@@ -213,7 +213,9 @@ def _columns_are_there(raw: Raw, table: Table, absent: set[str]) -> None:
         if name in raw.columns or name in absent:
             continue
         raise DataError(
-            f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` {says}",
+            f"{_none_of(raw)} has a column `{name}`, which table `{raw.name}` {says}"
+            if raw.parts
+            else f"`{raw.origin}` has no column `{name}`, which table `{raw.name}` {says}",
             where=f"{_declared_at(name, raw, table)} for {raw.where}",
             fix=_another_column(name, raw, table, not set(named) & set(raw.columns) and len(named) > 1),
         )
@@ -233,6 +235,11 @@ def _columns_are_there(raw: Raw, table: Table, absent: set[str]) -> None:
                 where=raw.where,
                 fix="rename the column in the file",
             )
+
+
+def _none_of(raw: Raw) -> str:
+    names = [f"`{part.origin}`" for part in raw.parts]
+    return f"neither {names[0]} nor {names[1]}" if len(names) == 2 else f"none of {', '.join(names)}"
 
 
 def _declared_at(name: str, raw: Raw, table: Table) -> str:

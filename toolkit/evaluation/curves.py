@@ -104,21 +104,22 @@ def auc(positive: NDArray[np.bool_], score: Floats) -> float:
 def auc_error(positive: NDArray[np.bool_], score: Floats, entity: NDArray) -> float:
     """Standard error of `auc`: DeLong et al. (1988), the rows of one entity together (Obuchowski 1997).
 
-    Exact, where a bootstrap of few replicates is not sure about its tails. NaN with fewer than two of a class.
+    Exact, where a bootstrap of few replicates is not sure about its tails. NaN with fewer than two entities of a
+    class: one does not show how entities differ, however many rows it has.
     """
     from scipy.stats import rankdata
 
+    _, codes = np.unique(entity, return_inverse=True)
+    if min(len(np.unique(codes[positive])), len(np.unique(codes[~positive]))) < 2:
+        return NAN
     hits = int(positive.sum())
     misses = len(positive) - hits
-    if min(hits, misses) < 2:
-        return NAN
     rank, area = rankdata(score), auc(positive, score)
     # The share of the other class that a row beats: what it says of the area.
     beaten = np.empty(len(score))
     beaten[positive] = (rank[positive] - rankdata(score[positive])) / misses
     beaten[~positive] = 1 - (rank[~positive] - rankdata(score[~positive])) / hits
     said = (beaten - area) / np.where(positive, hits, misses)
-    _, codes = np.unique(entity, return_inverse=True)
     each = np.bincount(codes, weights=said)
     return float(np.sqrt((each**2).sum() * len(each) / max(len(each) - 1, 1)))
 

@@ -1,8 +1,8 @@
 """A ranked list as plain numbers: its tenths, and what one finds by calling from the top.
 
-Rows are ranked as in the lists that a run writes: best score first, ties in the order of the key. Intervals
-are at 95 %, over replicates that draw entities, each with all its rows. Those of rates speak of the
-population; those of gains of what another list like this one brings.
+Rows are ranked as in the lists that a run writes: best score first, ties as in `ties`. Intervals are
+at 95 %, over replicates that draw entities, each with all its rows. Those of rates speak of the population;
+those of gains of what another list like this one brings.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.evaluation.bootstrap import EntityBootstrap
 from toolkit.evaluation.metrics import NAN, Floats, ratio, tally
+from toolkit.evaluation.ties import best_first
 
 DECILES = 10
 STEPS = 100  # points of a gains curve, evenly
@@ -58,19 +58,6 @@ class Gains:
     value_total: float | None = None
     value_low: np.ndarray | None = None  # 95 % interval of `value` in another list like this one
     value_high: np.ndarray | None = None
-
-
-def order_of(score: Floats, key: NDArray) -> NDArray[np.intp]:
-    """Positions of rows, best score first, ties by key: [rows]."""
-    return np.lexsort((key, -score))
-
-
-def order_of_keys(key: NDArray) -> NDArray[np.intp]:
-    """Each row's key as its place among all keys in the order of text [rows]; equal for equal keys."""
-    codes, names = pd.factorize(key)
-    place = np.empty(len(names), np.intp)
-    place[np.argsort(names.astype(str), kind="stable")] = np.arange(len(names))
-    return place[codes]
 
 
 @dataclass(frozen=True)
@@ -143,12 +130,12 @@ def ranked(
 ) -> tuple[list[Decile], Gains | None]:
     """Tenths of a list and the cumulative gains of its labelled rows.
 
-    y [rows] of 0/1, NaN where there is no label (such a row has its place in the list, and no more); score,
-    key [rows]; rule: the rule's score [rows]; value: what each row brings [rows]; also: further depths that
+    y [rows] of 0/1, NaN where there is no label (such a row has its place in the list, and no more); score
+    [rows]; key [rows]: of `ties.places`; rule: the rule's score [rows]; value: what each row brings [rows]; also: further depths that
     the curve has a point at; probability: the calibrated score [rows]. Without labelled rows there is
     nothing: ([], None).
     """
-    order = order_of(score, key)
+    order = best_first(score, key)
     labelled = ~np.isnan(y[order])
     rows = order[labelled]
     if not len(rows):
@@ -164,9 +151,7 @@ def ranked(
     low, high = _another_list(at, found, *_estimate(drawn.share(at, drawn.hits), at, found, entities))
     value_low = value_high = None
     if brings is not None and money is not None:
-        squares = _from_zero(brings**2)[at]
-        spread = np.maximum(squares - money**2 / at.clip(1), 0)  # sum of squares about the mean
-        value_low, value_high = _widened(money, *band(drawn.share(at, drawn.money)), Z * np.sqrt(spread))
+        value_low, value_high = _another_sum(at, money, band(drawn.share(at, drawn.money)), brings)
     gains = Gains(
         called=at, found=found, low=low, high=high, rule=_in_expectation(y[rows], rule, rows, at), rows=len(rows),
         positives=int(hit.sum()), value=money, value_total=None if money is None else float(money[-1]),
@@ -218,10 +203,39 @@ def _estimate(draws: Floats, at: NDArray, found: NDArray, entities: NDArray) -> 
 
 
 def _another_list(at: NDArray, found: NDArray, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """95 % prediction interval: the estimate's, widened by the luck of so many calls, and within [0, called]."""
+    """95 % prediction interval: the estimate's, widened by the luck of so many calls, and within [0, called].
+
+    Approximated: calls are taken as independent, each a yes with the same chance, and their luck as normal. With
+    few yes the binomial is skewed, so this reaches a little too low, which the cut at 0 takes back, and not
+    quite far enough up.
+    """
     rate = ratio(found + Z**2 / 2, at + Z**2)  # Wilson's centre: none so far does not mean never
     low, high = _widened(found, low, high, Z * np.sqrt(at * rate * (1 - rate)))
     return np.maximum(low, 0), np.minimum(high, at)
+
+
+def _another_sum(
+    at: NDArray, money: Floats, ends: tuple[Floats, Floats], brings: Floats
+) -> tuple[Floats, Floats]:
+    """95 % prediction interval of a sum of values, as `_another_list` of a count; brings [labelled rows], best first.
+
+    Approximated: calls are independent, and their luck is normal, with the second moment of the rows called, to
+    which a few rows of the whole list are added as Wilson's centre does: few values so far do not show how large
+    or how frequent they can be. Sums of few, very unequal values are skewed: their upper end is too low. A normal's
+    arms may reach where no sum of such values lies: beyond zero they are cut off. NaN where no row brings
+    anything: then it is not known how much one can.
+    """
+    there = brings[brings != 0]
+    if not len(there):
+        return np.full(len(at), NAN), np.full(len(at), NAN)
+    more, rows = Z**2 / 2, at + Z**2
+    mean = (money + more * there.mean()) / rows
+    square = (_from_zero(brings**2)[at] + more * (there**2).mean()) / rows
+    low, high = _widened(money, *ends, Z * np.sqrt(at * np.maximum(square - mean**2, 0)))
+    return (
+        np.maximum(low, 0) if there.min() > 0 else low,
+        np.minimum(high, 0) if there.max() < 0 else high,
+    )
 
 
 def _widened(middle: NDArray, low: Floats, high: Floats, half: Floats) -> tuple[Floats, Floats]:

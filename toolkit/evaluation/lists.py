@@ -4,8 +4,8 @@ A list is the labelled rows of one cutoff, best score first. Figures are means o
 what people work through; intervals draw entities, each with its rows in all lists, because an entity that
 stands in every list is one piece of evidence and not many.
 
-Rows that tie at the edge of a size share it: the result is the mean over all orders of the tied rows. Keys
-may be numbered by the label, so their order must not decide which of the tied rows count.
+Rows that tie at the edge of a size share it: the result is the mean over all orders of the tied rows, whatever
+their keys. How steady lists are is of whole lists, in which ties are as they are written (`ties`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.evaluation.bootstrap import EntityBootstrap, interval
-from toolkit.evaluation.gains import order_of, wilson
+from toolkit.evaluation.gains import wilson
 from toolkit.evaluation.metrics import NAN, Floats, mean_defined, ratio, tally
 from toolkit.evaluation.overlap import rank_correlation
+from toolkit.evaluation.ties import best_first
 
 Ends = tuple[float, float]
 UNKNOWN: Ends = (NAN, NAN)
@@ -31,8 +32,8 @@ UNKNOWN: Ends = (NAN, NAN)
 class AtSize:
     """What the first `size` rows of each list bring by one model.
 
-    precision: share of positives among them, the mean over lists; capture: their share of all positives of
-    all lists; by_list: precision in each list; short: lists with fewer rows, which count whole; over_rule:
+    precision: share of positives among them, the mean over lists; capture: of the entities that are
+    positive in any list, the share that is among the first ones of a list in which it is; by_list: precision in each list; short: lists with fewer rows, which count whole; over_rule:
     precision less that of the best single rule, with the interval of the paired difference.
     """
 
@@ -66,8 +67,8 @@ class Steadiness:
 class Lists:
     """The lists of some rows, in the order of their names, and what they are judged with. An entity is in a list once.
 
-    rows: for each list the positions of its labelled rows; y [rows] of 0/1; entity [rows]: codes in the order
-    of keys; boot: replicates over the same rows, None where there are none.
+    rows: for each list the positions of its labelled rows; y [rows] of 0/1; entity [rows]: of
+    `ties.places`; boot: replicates over the same rows, None where there are none.
     """
 
     names: list[str]
@@ -105,45 +106,66 @@ class Lists:
         """
         if not self.rows or not sizes:
             return [], np.zeros((0, 0))
-        orders = [rows[order_of(score[rows], self.entity[rows])] for rows in self.rows]
+        orders = [rows[best_first(score[rows], self.entity[rows])] for rows in self.rows]
         taken = np.array([[min(k, len(rows)) for k in sizes] for rows in self.rows], float)
         found = np.array([_found(self.y[rows], score[rows], taken[n]) for n, rows in enumerate(self.rows)])
-        by_list, total = ratio(found, taken), sum(self.positives)
-        draws = captures = np.zeros((len(sizes), 0))
+        by_list, draws = ratio(found, taken), np.zeros((len(sizes), 0))
         if self.boot is not None:
-            draws, captures = self._replicates(orders, score, sizes)
+            draws = self._replicates(orders, score, sizes)
+        captured = self._captured(score, taken)
         at = []
         for s, size in enumerate(sizes):
             best = np.unique(self.entity[np.concatenate([order[:size] for order in orders])])
             share = float(ratio(float(found[:, s].sum()), float(taken[:, s].sum())))
             at.append(
                 AtSize(
-                    size, float(by_list[:, s].mean()), float(ratio(float(found[:, s].sum()), float(total))),
+                    size, float(by_list[:, s].mean()), captured[s][0],
                     by_list[:, s].tolist(), sum(len(rows) < size for rows in self.rows),
-                    _ends(draws[s], share, len(best)), _ends(captures[s], NAN, 0),
+                    _ends(draws[s], share, len(best)), captured[s][1],
                 )
             )  # fmt: skip
         return at, draws
 
-    def _replicates(
-        self, orders: Sequence[NDArray[np.intp]], score: Floats, sizes: Sequence[int]
-    ) -> tuple[Floats, Floats]:
-        """Mean precision over lists, and capture, in each replicate: [sizes, replicates] each."""
+    def _captured(self, score: Floats, taken: Floats) -> list[tuple[float, Ends]]:
+        """Capture at each size, with the interval over entities. taken: rows of each list [lists, sizes].
+
+        Of tied rows each is among the first ones as likely as the others. The lists are taken as they are: a
+        replicate draws those who say yes, not whom they compete with.
+        """
+        yes = np.concatenate([rows[self.y[rows] == 1] for rows in self.rows])
+        who, code = np.unique(self.entity[yes], return_inverse=True)
+        if not len(who):
+            return [(NAN, UNKNOWN)] * taken.shape[1]
+        inside = np.concatenate(
+            [_inside(score[rows], taken[n])[:, self.y[rows] == 1] for n, rows in enumerate(self.rows)], axis=1
+        )
+        drawn = np.zeros((len(who), 0))
+        if self.boot is not None:
+            first = yes[np.unique(code, return_index=True)[1]]  # a row of each
+            drawn = self.boot.weights[self.boot.codes[first]].astype(float)
+        out = []
+        for chances in inside:
+            never = np.ones(len(who))
+            np.multiply.at(never, code, 1 - chances)
+            share = float((1 - never).mean())
+            out.append((share, _ends(ratio((1 - never) @ drawn, drawn.sum(axis=0)), share, len(who))))
+        return out
+
+    def _replicates(self, orders: Sequence[NDArray[np.intp]], score: Floats, sizes: Sequence[int]) -> Floats:
+        """Mean precision over lists in each replicate [sizes, replicates]."""
         assert self.boot is not None
         parts = [_drawn(self.boot, order, self.y[order], score[order], sizes) for order in orders]
         hits, taken = np.stack([part[0] for part in parts]), np.stack([part[1] for part in parts])
-        positive = np.concatenate([rows[self.y[rows] == 1] for rows in self.rows])
-        total = self.boot.weights[self.boot.codes[positive]].sum(axis=0, dtype=float)
-        return mean_defined(ratio(hits, taken)), ratio(hits.sum(axis=0), total)
+        return mean_defined(ratio(hits, taken))
 
     def steadiness(self, score: Floats, sizes: Sequence[int]) -> Steadiness | None:
         """How much of each list stays on the next one; None where no list follows another.
 
-        score [rows]. Ties are in the order of the key, as lists are written.
+        score [rows]. Ties are in the order of `ties`, as lists are written.
         """
         if len(self.rows) < 2:
             return None
-        orders = [self.entity[rows[order_of(score[rows], self.entity[rows])]] for rows in self.rows]
+        orders = [self.entity[rows[best_first(score[rows], self.entity[rows])]] for rows in self.rows]
         kept: dict[int, list[float]] = {size: [] for size in sizes}
         there: dict[int, list[float]] = {size: [] for size in sizes}
         alike = []
@@ -168,6 +190,14 @@ def _found(y: Floats, score: Floats, sizes: Floats) -> Floats:
     """Positives among the best rows of a list [sizes], the mean over all orders of tied rows."""
     _, count, positive = tally(y, score)
     return np.interp(sizes, np.append(0, count.cumsum()), np.append(0, positive.cumsum()))
+
+
+def _inside(score: Floats, sizes: Floats) -> Floats:
+    """How likely each row of a list is among its best, whatever the order of tied rows [sizes, rows]."""
+    values, tie = np.unique(-score, return_inverse=True)
+    count = np.bincount(tie, minlength=len(values))
+    before = count.cumsum() - count
+    return np.clip((sizes[:, None] - before) / count, 0, 1)[:, tie]
 
 
 def _drawn(
@@ -208,13 +238,12 @@ def _from_zero(counts: Floats) -> Floats:
 
 
 def _ends(draws: Floats, share: float, entities: int) -> Ends:
-    """The interval of replicates. None or all of the rows positive: by Wilson's, since every replicate says so."""
-    if not len(draws):
-        return UNKNOWN
-    if share in (0.0, 1.0) and entities:
-        low, high = wilson(np.array([share * entities]), np.array([entities]))
-        return float(low[0]), float(high[0])
-    return interval(draws)
+    """The interval of replicates. A share of none or all: by Wilson's, since every replicate says the same."""
+    ends = interval(draws)
+    if np.isnan(ends[0]) or share not in (0.0, 1.0):
+        return ends
+    low, high = wilson(np.array([share * entities]), np.array([entities]))
+    return float(low[0]), float(high[0])
 
 
 def _mean(values: Sequence[float]) -> float:

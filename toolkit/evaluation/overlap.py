@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.evaluation.gains import order_of
 from toolkit.evaluation.metrics import Floats, ratio
+from toolkit.evaluation.ties import best_first
 
 SAMPLE = 100_000  # rows of a rank correlation
 
@@ -23,13 +23,13 @@ def shared_positives(y: Floats) -> Floats:
 def shared_top(score: Floats, key: NDArray, share: float = 0.1) -> Floats:
     """Of the row's target's best scores, the share that are among the column's best: [targets, targets].
 
-    score [rows, targets], NaN where a target does not apply; key [rows] decides ties, as in the lists. A
+    score [rows, targets], NaN where a target does not apply; key [rows]: of `ties.places`. A
     target's best are this share of the rows that it applies to, at least one. NaN without such rows.
     """
     best = np.zeros(score.shape)
     for t in range(score.shape[1]):
         able = np.flatnonzero(~np.isnan(score[:, t]))
-        best[able[order_of(score[able, t], key[able])][: max(1, round(share * len(able)))], t] = 1
+        best[able[best_first(score[able, t], key[able])][: max(1, round(share * len(able)))], t] = 1
     return ratio(best.T @ best, best.sum(axis=0)[:, None])
 
 

@@ -1,7 +1,8 @@
 """What the leak audit looks for in single columns: too strong, too telling when missing, too well informed.
 
 Each check learns on training rows and is judged on validation rows, so that a column which merely
-numbers the rows does not look strong, and none speaks of what chance gives (three standard errors).
+numbers the rows does not look strong, and none speaks of what chance gives (three standard errors, by
+entities: rows of one at several cutoffs say the same again and again).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from scipy.stats import rankdata
 
 from toolkit.evaluation import univariate
 from toolkit.models.interface import Task
-from toolkit.prepare.audit_view import Finding, View, chance, chance_of
+from toolkit.prepare.audit_view import Finding, View, chance, chance_of, distinct, either
 from toolkit.prepare.features import Feature
 
 NOTABLE = 0.75  # below this AUC (or R²) a column is not called strong, however weak the others are
@@ -39,7 +40,7 @@ def single_columns(view: View) -> Iterator[Finding]:
         nothing = 0.0 if regression else 0.5
         strength = np.nan_to_num(strength, nan=nothing)
         limit = max(SINGLE_R2, view.config.single_column_auc) if regression else view.config.single_column_auc
-        floor = max(min(NOTABLE, limit), chance_of(task, y_valid[has_valid]))
+        floor = max(min(NOTABLE, limit), chance_of(task, y_valid[has_valid], view.entity[1][has_valid]))
         for column in np.flatnonzero(strength >= floor).tolist():
             name, value = view.features[column].name, float(strength[column])
             others = _unrelated(view, table, codes_valid[has_valid], column, task)
@@ -107,7 +108,7 @@ def high_cardinality(view: View) -> Iterator[Finding]:
                 hits = np.bincount(codes_train[has], weights=y[has] == label, minlength=levels)
                 prior = hits.sum() / max(rows.sum(), 1)
                 positive = y_valid[seen] == label
-                limit = max(view.config.single_column_auc, chance(positive.sum(), (~positive).sum()))
+                limit = max(view.config.single_column_auc, chance(*either(positive, view.whose_valid[seen])))
                 auc = _auc(((hits + prior) / (rows + 1))[codes_valid[seen]], positive)
                 found.append((auc, limit))
             auc, limit = np.mean(found, axis=0) if found else (np.nan, np.inf)
@@ -152,20 +153,23 @@ def missingness(view: View) -> Iterator[Finding]:
             if not 0 < positive.sum() < len(positive):
                 continue
             auc = 0.5 + abs(float(absent[positive].mean() - absent[~positive].mean())) / 2
-            base = float(y[has].mean())
+            whose, whose_valid = view.entity[0][has], view.entity[1][has_valid]
             sides = {"missing": gone[has], "there": ~gone[has]}
-            rates = {side: float(y[has][rows].mean()) if rows.any() else base for side, rows in sides.items()}
             pure = [
-                side for side, rows in sides.items() if (attribute or side == "there") and _pure(rates[side], rows, base)
+                side for side, rows in sides.items() if (attribute or side == "there") and _pure(y[has] == 1, rows, whose)
             ]  # fmt: skip
-            telling = attribute and auc >= max(MISSING_AUC, chance(positive.sum(), (~positive).sum()))
+            telling = attribute and auc >= max(MISSING_AUC, chance(*either(positive, whose_valid)))
             if not (pure or telling):
                 continue
+            # the rows that decided: training rows that are of one label, else validation rows
             side = pure[0] if pure else "missing"
+            told_by, hit, of_them = (
+                ("training", y[has] == 1, sides[side]) if pure else ("validation", positive, absent)
+            )
             yield Finding("missingness", feature.name, task.name,
-                          f"whether `{feature.name}` is missing tells `{task.name}`: {rates[side]:.1%} positive in "
-                          f"{int(sides[side].sum()):,} rows where it is {side}, {base:.1%} overall; is it filled in after the "
-                          "fact?", auc)  # fmt: skip
+                          f"whether `{feature.name}` is missing tells `{task.name}`: {_rate(hit[of_them])} positive in "
+                          f"{int(of_them.sum()):,} {told_by} rows where it is {side}, {_rate(hit)} overall; is it filled in "
+                          "after the fact?", auc)  # fmt: skip
 
 
 def _absent(values: np.ndarray, feature: Feature) -> np.ndarray:
@@ -173,11 +177,22 @@ def _absent(values: np.ndarray, feature: Feature) -> np.ndarray:
     return gone if feature.fill is None else gone | (values == feature.fill)
 
 
-def _pure(rate: float, rows: np.ndarray, base: float) -> bool:
-    """All but a few rows have one label, where chance would give at least ten exceptions."""
-    count = int(rows.sum())
-    exceptions, expected = (rate, base) if rate < base else (1 - rate, 1 - base)
-    return count >= PURE_ROWS and expected * count >= PURE_EXPECTED and exceptions <= min(PURE, expected / 10)
+def _rate(hit: np.ndarray) -> str:
+    return f"{float(hit.mean()) if len(hit) else 0.0:.1%}"
+
+
+def _pure(positive: np.ndarray, rows: np.ndarray, entity: np.ndarray) -> bool:
+    """All but a few of some rows (a mask) have one label, where chance would give at least ten exceptions.
+
+    Rows and exceptions are counted by entities: one that would be an exception in each of four weeks is one.
+    """
+    if not rows.any():
+        return False
+    odd = positive if positive[rows].mean() < positive.mean() else ~positive
+    exceptions, expected = float(odd[rows].mean()), float(odd.mean())
+    if exceptions > min(PURE, expected / 10) or distinct(entity[rows]) < PURE_ROWS:
+        return False
+    return bool(expected * rows.sum() >= PURE_EXPECTED * odd.sum() / max(distinct(entity[odd]), 1))
 
 
 # --- a column is too well informed ------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.evaluation import univariate
-from toolkit.prepare.audit_view import SAMPLE, Finding, View, chance
+from toolkit.prepare.audit_view import SAMPLE, Finding, View, chance, either
 
 KEY_AUC = 0.7
 ID_ROWS = 300  # below this a column of whole numbers may be free of repeats by chance
@@ -59,7 +59,8 @@ def keys(view: View) -> Iterator[Finding]:
     rows = univariate.sample_rows(len(view.parts.entity_train), SAMPLE)
     entity = pd.Series(view.parts.entity_train[rows]).astype(str)
     X = np.column_stack([_order(entity), pd.factorize(entity.str[-1])[0]]).astype(np.float32)
-    half = np.random.default_rng(0).random(len(X)) < 0.5
+    whose = pd.factorize(entity)[0]
+    half = (np.random.default_rng(0).random(len(X)) < 0.5)[whose]  # an entity's rows stay together
     bins = univariate.bin_columns(X[half], [False, True])
     codes = bins.codes(X)
     for index, task in enumerate(view.tasks):
@@ -69,7 +70,7 @@ def keys(view: View) -> Iterator[Finding]:
             continue
         table = univariate.tables(bins, codes[fit], y[fit], "binary")
         auc = np.nan_to_num(univariate.strength(table, codes[judge], y[judge]))
-        if auc.max() >= max(KEY_AUC, chance((y[judge] == 1).sum(), (y[judge] == 0).sum())):
+        if auc.max() >= max(KEY_AUC, chance(*either(y[judge] == 1, whose[judge]))):
             what = "order" if auc[0] >= auc[1] else "last character"
             yield Finding("key", "@key", task.name, f"the {what} of the entity keys predicts `{task.name}` with an AUC of {auc.max():.3f}: "
                           "keys were dealt by outcome or in time, so anything that follows them leaks", float(auc.max()))  # fmt: skip

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import rankdata
 
 from toolkit.config.schema import Audit
@@ -39,7 +40,8 @@ class Finding:
 class Parts:
     """The rows of a split. No labels of test rows.
 
-    X: encoded [rows, columns]; y [rows, targets]; entity: keys [rows]; cutoff: datetime64 [rows], NaT
+    X: encoded [rows, columns]; y [rows, targets]; entity: keys [rows] (without those of the validation rows each
+    of them counts as another's); cutoff: datetime64 [rows], NaT
     without a clock; levels: categorical feature → codes [training rows] and [validation rows] before
     rare levels are put together, -1 where missing.
     """
@@ -54,6 +56,7 @@ class Parts:
     cutoff_train: np.ndarray
     cutoff_test: np.ndarray
     levels: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    entity_valid: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,17 @@ class View:
         bins = univariate.bin_columns(X_train, self.categorical)
         return bins, bins.codes(X_train), bins.codes(X_valid)
 
+    @cached_property
+    def whose_valid(self) -> np.ndarray:
+        """Whose each validation row is, as a number from 0 on."""
+        valid = self.parts.entity_valid
+        return np.arange(len(self.parts.X_valid)) if valid is None else pd.factorize(valid)[0]
+
+    @cached_property
+    def entity(self) -> tuple[np.ndarray, np.ndarray]:
+        """The same of the sampled training and validation rows."""
+        return pd.factorize(self.parts.entity_train[self.train])[0], self.whose_valid[self.valid]
+
     def labels(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """A target's labels in the sampled training and validation rows; regression: their ranks in (0, 1)."""
         y, y_valid = self.parts.y_train[self.train, index], self.parts.y_valid[self.valid, index]
@@ -142,15 +156,34 @@ def _ranks(y: np.ndarray) -> np.ndarray:
 
 
 def chance(positives: float, negatives: float) -> float:
-    """An AUC that chance exceeds once in a thousand: 0.5 and three standard errors (Mann & Whitney 1947)."""
+    """An AUC that chance exceeds once in a thousand: 0.5 and three standard errors (Mann & Whitney 1947).
+
+    Of as many independent observations: entities, where rows repeat them (`either`).
+    """
     if min(positives, negatives) < 1:
         return np.inf
     return 0.5 + 3 * float(np.sqrt((positives + negatives + 1) / (12 * positives * negatives)))
 
 
-def chance_of(task: Task, y: np.ndarray) -> float:
-    """The same for a target's labels; the rarest class decides, and for R² the number of rows."""
+def distinct(codes: np.ndarray) -> int:
+    """How many of the numbers from 0 on occur."""
+    return int(np.count_nonzero(np.bincount(codes)))
+
+
+def either(positive: np.ndarray, entity: np.ndarray) -> tuple[int, int]:
+    """Entities with a positive row, and with a negative one; positive, entity (numbers from 0 on) [rows].
+
+    An entity's rows at several cutoffs resemble each other, in the feature and in the label: they are one
+    observation of either answer.
+    """
+    return distinct(entity[positive]), distinct(entity[~positive])
+
+
+def chance_of(task: Task, y: np.ndarray, entity: np.ndarray) -> float:
+    """The same for a target's labels; the rarest class decides, and for R² the number of entities."""
     if task.type == "regression":
-        return 10 / max(len(y), 1)
-    counts = np.unique(y, return_counts=True)[1]
-    return chance(counts.min(), len(y) - counts.min()) if len(counts) > 1 else np.inf
+        return 10 / max(distinct(entity), 1)
+    classes = np.unique(y)
+    if len(classes) < 2:
+        return np.inf
+    return chance(*min(either(y == label, entity) for label in classes))

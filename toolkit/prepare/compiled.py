@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -78,7 +78,8 @@ class Compiled:
     """The declaration as queries over loaded tables; the cohort's frames are kept in the engine.
 
     sets: what gives columns; labels: columns that are no features → the target, or `split`, that they are
-    for; nodes: of the graphs, the very rows if the cohort is everybody.
+    for; nodes: of the graphs, the very rows if the cohort is everybody; found: what is to be known of the
+    tables, which may explain why something cannot be made.
     """
 
     tables: Tables
@@ -90,6 +91,7 @@ class Compiled:
     labels: dict[Source, str]
     rows: Kept
     nodes: Kept
+    found: list[str] = field(default_factory=list)
 
     @property
     def features(self) -> list[Feature]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from toolkit.config.measures import Cohort, Every
 from toolkit.config.time import TICK, Span, last_moment, span, step, to_local, to_utc
+from toolkit.data.rejects import REASON
 from toolkit.data.tables import KNOWN, TIME, Loaded, Tables
 from toolkit.errors import ConfigError, DataError
 from toolkit.prepare.frame import as_clock, clock_types, need_table
@@ -48,8 +49,11 @@ def moments(cohort: Cohort, tables: Tables, horizons: Horizons) -> Moments:
                 fix="declare the cutoffs, for example `cutoffs: {every: 1 year}`",
             )
         return Moments(())
-    dated = [table for table in tables.loaded.values() if table.spec.clock and table.last]
+    clocked = [table for table in tables.loaded.values() if table.spec.clock]
+    dated = [table for table in clocked if table.last]
     if not dated:
+        if emptied := next((error for table in clocked if (error := _emptied(table))), None):
+            raise emptied
         raise ConfigError(
             "the cohort has cutoffs, but no table has a clock",
             where="cohort.cutoffs",
@@ -60,8 +64,8 @@ def moments(cohort: Cohort, tables: Tables, horizons: Horizons) -> Moments:
     ends = {name: _end(used, tables, zone) for name, (_, used) in horizons.items()}
     if isinstance(cohort.cutoffs, Every):
         if (seen := _observed(cohort.cutoffs, tables)) and (end := data_end(seen, zone)):
-            reach = {name: horizon.after(end, zone) for name, (horizon, _) in horizons.items()}
-            ends = {name: _end(used, tables, zone, reach[name]) for name, (_, used) in horizons.items()}
+            by = _end_of_day(seen, end, zone)
+            ends = {name: _end(used, tables, zone, by) for name, (_, used) in horizons.items()}
         cutoffs = _steps(cohort, cohort.cutoffs, tables, dated, horizons, ends)
     else:
         days = [parse_day(text, f"cohort.cutoffs.{index}", True) for index, text in enumerate(cohort.cutoffs)]
@@ -80,7 +84,7 @@ def moments(cohort: Cohort, tables: Tables, horizons: Horizons) -> Moments:
                 fix="choose later cutoffs",
             )
     for name, (horizon, used) in horizons.items():
-        _covered(name, horizon, used, cutoffs[-1], ends[name], zone)
+        _covered(name, horizon, [tables[table] for table in sorted(used)], cutoffs[-1], ends[name], zone)
     return Moments(tuple(cutoffs))
 
 
@@ -170,7 +174,7 @@ def _end(used: set[str], tables: Tables, zone: str, by: datetime | None = None) 
     """The end of the data that a target is measured in: the earliest of its tables' ends.
 
     A table that merely falls silent earlier says so with `observed_until`. by: rows after this moment prove
-    nothing: a day that was mistyped does not make a table complete until then.
+    nothing: a day that is planned, or mistyped, does not make a table complete until then.
     """
     ends = [data_end(tables[name], zone, by) for name in used if tables[name].spec.clock]
     return min((end for end in ends if end), default=None)
@@ -186,16 +190,19 @@ def _fits(horizon: Span, cutoff: datetime, end: datetime, zone: str) -> bool:
 
 
 def _covered(
-    name: str, horizon: Span, used: set[str], cutoff: datetime, end: datetime | None, zone: str
+    name: str, horizon: Span, used: Sequence[Loaded], cutoff: datetime, end: datetime | None, zone: str
 ) -> None:
-    tables = ", ".join(f"`{table}`" for table in sorted(used))
+    tables = ", ".join(f"`{table.name}`" for table in used)
+    if end is None and (emptied := next((error for table in used if (error := _emptied(table))), None)):
+        raise emptied
     if end is None or cutoff >= end:
         raise DataError(
             f"the cutoff {day_of(cutoff, zone)} lies beyond the data: {tables} ends on {day_of(end, zone)}"
             if end
-            else f"the table {tables} that target `{name}` is measured in has no rows",
+            else f"{tables}, which target `{name}` is measured in, has no rows"
+            + (" before the table that cutoffs lie in ends" if any(table.last for table in used) else ""),
             where="cohort.cutoffs",
-            fix="choose an earlier cutoff",
+            fix="choose an earlier cutoff" if end else "are the tables of the same time?",
         )
     if not _fits(horizon, cutoff, end, zone):
         raise DataError(
@@ -206,6 +213,28 @@ def _covered(
             fix="choose an earlier cutoff or a shorter horizon; if the table is complete and merely silent, "
             "say so with `observed_until`",
         )
+
+
+def _emptied(table: Loaded) -> DataError | None:
+    """The error of a table that had rows, and kept none."""
+    if not table.rows_read or table.rows_kept:
+        return None
+    reason = next(iter(table.reasons), "")
+    column = next((name for name in table.columns if reason.startswith(f"`{name}` ")), None)
+    example = ""
+    if column and table.rejected:
+        rejected = pq.read_table(table.rejected)
+        cells = rejected.filter(pc.equal(rejected[REASON], reason))[column].drop_null()
+        example = f", for example `{cells[0].as_py()[:40]}`" if len(cells) else ""
+    dates = column and table.columns[column].type in ("date", "timestamp")
+    return DataError(
+        f"{table.reasons.get(reason, 0):,} of {table.rows_read:,} rows of `{table.origin}` were set aside: "
+        f"{reason}{example}",
+        where=f"dataset.tables.{table.name}" + (f".columns.{column}" if column else ""),
+        why=f"so table `{table.name}` has no rows",
+        fix="declare how its dates are written, for example `format: '%m/%d/%Y'`" if dates and example
+        else "correct the file or the declaration",
+    )  # fmt: skip
 
 
 def _steps(
@@ -227,6 +256,7 @@ def _steps(
     found = _walk(cohort, every, start, until)
     if not every.end:
         found = [m for m in found if all(m < end and _fits(h, m, end, zone) for h, end in limits)]
+    begin = None
     if seen or every.after:
         begin = min(_begin(table, zone) for table in ([seen] if seen else dated))
         begin = span(every.after).after(begin, zone) if every.after else begin
@@ -239,13 +269,43 @@ def _steps(
             fix="a longer step, or `start` and `end`",
         )
     if not found:
-        raise DataError(
-            f"no cutoff fits: every {every.every} from {start:%Y-%m-%d} to {day_of(until, zone)}",
-            where="cohort.cutoffs",
-            fix="a shorter step or horizon, or an earlier start"
-            + (f"; cutoffs lie {every.after or ''} after the beginning of its data" if every.after else ""),
-        )
+        raise _nothing_fits(every, tables, horizons, ends, seen, begin, zone)
     return found
+
+
+def _nothing_fits(
+    every: Every,
+    tables: Tables,
+    horizons: Horizons,
+    ends: Mapping[str, datetime | None],
+    seen: Loaded | None,
+    begin: datetime | None,
+    zone: str,
+) -> DataError:
+    """No cutoff lies between the limits: which they are."""
+    limits = []
+    if begin:
+        of = f"`{seen.name}`" if seen else "the tables"
+        since = f"{every.after} after {of} begins" if every.after else f"when {of} begins"
+        limits.append(f"the first may be on {day_of(begin, zone)}, {since}")
+    for name, (horizon, used) in horizons.items():
+        for table in sorted(used):
+            if (end := ends[name]) is None:
+                if emptied := _emptied(tables[table]):
+                    return emptied
+                limits.append(f"target `{name}` is measured in `{table}`, which has no rows that early")
+            else:
+                limits.append(
+                    f"target `{name}` is measured in `{table}`, which ends on {day_of(end - TICK, zone)}: "
+                    f"the last with {horizon} after it is about {day_of(end - timedelta(days=horizon.days), zone)[:10]}"
+                )
+    return DataError(
+        f"no cutoff fits: every {every.every}",
+        where="cohort.cutoffs",
+        why="; ".join(limits) or None,
+        fix="are the tables of the same time? more data, a shorter horizon, or a shorter step; a table that is "
+        "complete and merely silent says so with `observed_until`",
+    )
 
 
 def _start(every: Every, dated: Sequence[Loaded], zone: str) -> datetime:
@@ -268,6 +328,8 @@ def _observed(every: Every, tables: Tables) -> Loaded | None:
     if every.observed_in is None:
         return None
     table = need_table(tables, every.observed_in, "cohort.cutoffs.observed_in")
+    if table.spec.clock and (emptied := _emptied(table)):
+        raise emptied
     if not table.spec.clock or not table.last:
         raise ConfigError(
             f"table `{table.name}` has no dated rows that cutoffs could lie in",
@@ -286,6 +348,12 @@ def _begin(table: Loaded, zone: str) -> datetime:
     elif clock_types(table)[1] == "date":
         first -= timedelta(days=1)
     return _utc(first, table, zone)
+
+
+def _end_of_day(table: Loaded, end: datetime, zone: str) -> datetime:
+    """The end of the day that a table ends on: what is dated on it is none too late."""
+    instants = clock_types(table)[1] != "date" and not table.covers  # of which midnight begins a day
+    return to_utc(_first_start(to_local(end + TICK if instants else end, zone), "day"), zone)
 
 
 def _first_start(first: datetime, unit: str) -> datetime:

@@ -224,6 +224,7 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
         raise DataError(
             "the cohort has no rows",
             where="cohort",
+            why="; ".join(compiled.found) or None,
             fix="look at `where`, `having` and the cutoffs (verb `plan`)",
         )
     matrix = Matrix(entity, rows[CUTOFF].to_numpy(zero_copy_only=False), compiled.features, {})

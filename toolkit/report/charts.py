@@ -15,7 +15,9 @@ from toolkit.report.svg import Axes, dot, frame, line, path, rect, svg, text, ti
 
 
 def gains_axes(gains: Gains) -> Axes:
-    return Axes(0, max(gains.rows, 1), 0, max(gains.positives, 1), height=360, top=28)
+    """Up to where the interval reaches: another list may hold more who say yes than this one does."""
+    most = max([gains.positives, 1, *(float(high) for high in gains.high if is_number(high))])
+    return Axes(0, max(gains.rows, 1), 0, most, height=360, top=28)
 
 
 def gains_chart(gains: Gains, called: float) -> Markup:

@@ -27,7 +27,7 @@ from toolkit.prepare.features import Feature
 from toolkit.prepare.matrix import Matrix
 from toolkit.prepared import Prepared
 from toolkit.report.evidence import Driver, Example, Reason
-from toolkit.report.listed import Listed, days_of, listed, order_of_keys
+from toolkit.report.listed import Listed, days_of, listed, places_among
 from toolkit.training.experiment import modalities
 from toolkit.training.judge import units
 from toolkit.training.outcome import HEADLINE, Outcome
@@ -127,7 +127,7 @@ class _Looks:
         self.columns: Sequence[Column] = outcome.encoder.columns
         self.features = {feature.name: feature for feature in prepared.compiled.features}
         self.rng = np.random.default_rng(config.seed)
-        self.key = order_of_keys(prepared.matrix, outcome)
+        self.key = places_among(prepared.matrix, outcome)
         train = np.flatnonzero(outcome.assignment.rows(TRAIN))
         X = self.encode(train[univariate.sample_rows(len(train), USUAL_ROWS, config.seed)])
         self.categorical = np.array([column.kind == "categorical" for column in self.columns])

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,11 @@ def _minus(text: str) -> str:
     return text.replace("-", "−") if any(c in "123456789" for c in text) else text.lstrip("-")
 
 
+def _rounded(value: float, digits: int) -> str:
+    """So many digits; halves away from zero, as browsers round."""
+    return f"{Decimal(float(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP):f}"
+
+
 def count(value: Any) -> str:
     """1234.0 → `1,234`; halves away from zero, as browsers round."""
     if not is_number(value):
@@ -59,7 +65,7 @@ def few_or_count(value: Any) -> str:
     """How many on average: as a count, below ten with a digit where it is no whole number: `0.4`."""
     if not is_number(value) or abs(value) >= 9.95:
         return count(value)
-    return _minus(f"{value:.1f}".removesuffix(".0"))
+    return _minus(_rounded(value, 1).removesuffix(".0"))
 
 
 def figure(value: Any, digits: int = 3) -> str:
@@ -97,7 +103,7 @@ def share(value: Any, digits: int | None = None) -> str:
         if 0 < percent < 0.05:
             return "below 0.1\u00a0%"
         digits = 0 if abs(percent) >= 9.95 or percent == 0 else 1
-    return _minus(f"{percent:.{digits}f}") + "\u00a0%"
+    return _minus(_rounded(percent, digits)) + "\u00a0%"
 
 
 def percent(value: Any) -> str:
@@ -130,10 +136,17 @@ def interval(found: Interval | Sequence[float], form: Callable[[Any], str] = fig
     return f"{form(found[0])} to {form(found[1])}"
 
 
-def rough(value: float, low: float, high: float) -> str:
+WITHIN = "{value} (95\u00a0% interval {low} to {high})"
+WITHIN_BRIEFLY = "{value} ({low} to {high})"
+LEANS = 0.1  # of an interval's width that its middle may lie off the value, for ± to be said
+
+
+def rough(value: float, low: float, high: float, most: float = math.inf, within: str = WITHIN) -> str:
     """`1,243 ± 60`: half the interval's width, to one digit (two if it starts with 1).
 
-    The value keeps its units: what stands beside it (chance, the rule) must not differ by rounding alone.
+    An interval that is not about symmetric, or whose ± would reach zero or beyond `most`, is said by its ends:
+    `3 (95 % interval 0 to 8)`. within: how. The value keeps its units: what stands beside it (chance, the rule)
+    must not differ by rounding alone.
     """
     if not is_number(value):
         return NONE
@@ -144,12 +157,15 @@ def rough(value: float, low: float, high: float) -> str:
     if half < 2 * place:
         place /= 10
     place = max(place, 1)
-    return f"{few_or_count(value)}\u00a0±\u00a0{count(math.floor(half / place + 0.5) * place)}"
+    arm = math.floor(half / place + 0.5) * place
+    if abs((low + high) / 2 - value) > LEANS * 2 * half or value - arm <= 0 or value + arm > most:
+        return within.format(value=few_or_count(value), low=count(low), high=count(high))
+    return f"{few_or_count(value)}\u00a0±\u00a0{count(arm)}"
 
 
 def times(value: Any) -> str:
     """A lift: `3.0 times`."""
-    return f"{_minus(f'{value:.1f}')} times" if is_number(value) else NONE
+    return f"{_minus(_rounded(value, 1))} times" if is_number(value) else NONE
 
 
 def ordinal(number: int) -> str:

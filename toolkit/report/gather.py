@@ -38,7 +38,7 @@ from toolkit.report.evidence import (
 )
 from toolkit.report.explain import Explained
 from toolkit.report.gather_data import data_of, model_card
-from toolkit.report.listed import Listed, days_of, latest, listed, order_of_keys
+from toolkit.report.listed import Listed, days_of, latest, listed, places_among
 from toolkit.report.lists import file_name
 from toolkit.report.verdict import known_margin, size, verdict
 from toolkit.runfolder import plain
@@ -65,7 +65,7 @@ def gather(
     configuration as YAML without secrets; lists: file name → the CSV as written; next_lists: target → the
     list for the newest moment.
     """
-    sight = _Sight(config, prepared, outcome, order_of_keys(prepared.matrix, outcome))
+    sight = _Sight(config, prepared, outcome, places_among(prepared.matrix, outcome))
     targets = [
         replace(
             _target(sight, index, explained.get(task.name, Explained([], "", [])), lists),
@@ -89,7 +89,7 @@ def gather(
 
 @dataclass(frozen=True)
 class _Sight:
-    """What all targets are measured with: key: each test row's key as a number in the order of text."""
+    """What all targets are measured with: key: each test row's place among rows that tie, of `ties.places`."""
 
     config: Config
     prepared: Prepared

@@ -60,7 +60,7 @@ def _captured(at: AtSize) -> list[str]:
     if not is_number(at.capture):
         return []
     within = interval(at.capture_interval, share)
-    return [f"Together they hold {share(at.capture)} of all who said yes" + (f" (95 % interval {within})." if within else ".")]  # fmt: skip
+    return [f"Together they reach {share(at.capture)} of the entities that said yes" + (f" (95 % interval {within})." if within else ".")]  # fmt: skip
 
 
 def _against_the_rule(at: AtSize) -> list[str]:

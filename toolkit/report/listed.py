@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from toolkit.config.time import to_local
-from toolkit.evaluation.gains import order_of
 from toolkit.evaluation.metrics import Floats
+from toolkit.evaluation.ties import best_first, places
 from toolkit.prepare.matrix import Matrix
 from toolkit.training.outcome import Outcome
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One target's list, in the order in which it is written [rows]; ties in the order of the key.
+    """One target's list, in the order in which it is written [rows]; ties as in `ties`.
 
     rows: positions among the test rows; strength: what the list is ordered by (a multiclass target's
     highest score); probability: of the decided class, or the value; y: labels, NaN where there is none.
@@ -38,16 +37,13 @@ def latest(matrix: Matrix, outcome: Outcome) -> NDArray[np.bool_]:
     return np.ones(len(cutoff), bool) if np.isnat(cutoff).all() else cutoff == cutoff.max()
 
 
-def order_of_keys(matrix: Matrix, outcome: Outcome) -> NDArray[np.intp]:
-    """Each test row's key as its place among all keys in the order of text [test rows]; equal for one entity."""
-    codes, keys = pd.factorize(matrix.entity[outcome.rows[outcome.n_valid :]])
-    place = np.empty(len(keys), np.intp)
-    place[np.argsort(keys.astype(str), kind="stable")] = np.arange(len(keys))
-    return place[codes]
+def places_among(matrix: Matrix, outcome: Outcome) -> NDArray[np.intp]:
+    """Each test row's place among rows that tie [test rows]; equal for one entity."""
+    return places(matrix.entity[outcome.rows[outcome.n_valid :]])
 
 
 def listed(matrix: Matrix, outcome: Outcome, index: int, key: NDArray[np.intp]) -> Listed:
-    """The list of the target with this index, by its chosen model. key: of `order_of_keys`."""
+    """The list of the target with this index, by its chosen model. key: of `places_among`."""
     task, n = outcome.tasks[index], outcome.n_valid
     scores = outcome.scores[(outcome.chosen(task.name).model, task.name)]
     test = outcome.rows[n:]
@@ -57,7 +53,7 @@ def listed(matrix: Matrix, outcome: Outcome, index: int, key: NDArray[np.intp]) 
     if task.type == "multiclass":
         strength = strength.max(axis=1) if len(rows) else np.zeros(0)
         probability = probability[np.arange(len(rows)), decision.astype(np.intp)]
-    order = order_of(strength, key[rows])
+    order = best_first(strength, key[rows])
     rows = rows[order]
     return Listed(
         rows, matrix.entity[test[rows]], matrix.cutoff[test[rows]], strength[order], probability[order],

@@ -42,7 +42,7 @@ def render(evidence: Evidence) -> str:
     parts += [_target(env, evidence, target, index) for index, target in enumerate(evidence.targets, 1)]
     parts += [_data(env, evidence), env.get_template("card.html").render()]
     style = env.get_template("style.css").render()
-    script = env.get_template("gains.js").render()
+    script = env.get_template("gains.js").render(leans=figures.LEANS)
     capacities = _capacities(evidence)
     used = sum(len(part.encode()) for part in (*parts, style, script, capacities))
     files = downloads(evidence, LARGEST - used)
@@ -226,7 +226,7 @@ def _capacities(evidence: Evidence) -> str:
     }
     sentences = {
         "capacity": phrases.CAPACITY, "compared": phrases.COMPARED, "ruled": phrases.RULED,
-        "worth": phrases.WORTH, "within": phrases.WORTH_WITHIN,
+        "worth": phrases.WORTH, "within": phrases.WORTH_WITHIN, "around": figures.WITHIN,
     }  # fmt: skip
     return embedded({"sentences": sentences, "targets": found}) if found else ""
 
@@ -237,8 +237,9 @@ def _gains(gains: Gains) -> dict[str, Any]:
         name: curve.tolist() if (curve := getattr(gains, name)) is not None and gains.value_total else None
         for name in ("value", "value_low", "value_high")
     }
+    axes = charts.gains_axes(gains)
     return {**curves, **worth, "total": gains.value_total, "rows": gains.rows,
-            "positives": gains.positives, "box": charts.gains_axes(gains).box}  # fmt: skip
+            "positives": gains.positives, "box": axes.box, "top": axes.y1}  # fmt: skip
 
 
 # --- small things that templates ask for ------------------------------------------------------------

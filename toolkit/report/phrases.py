@@ -49,7 +49,7 @@ def capacity(gains: Gains, called: float) -> list[str]:
     random = called * gains.positives / gains.rows if gains.rows else math.nan
     first = CAPACITY.format(
         called=count(called), rows=count(gains.rows), share=share(called / gains.rows if gains.rows else None),
-        found=rough(found, low, high),
+        found=rough(found, low, high, called),
     )  # fmt: skip
     second = COMPARED.format(
         random=few_or_count(random), lift=times(found / random if random else None),

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.evaluation.gains import order_of
+from toolkit.evaluation.ties import best_first, places
 from toolkit.prepare.matrix import Matrix
-from toolkit.report.listed import days_of, listed, order_of_keys
+from toolkit.report.listed import days_of, listed, places_among
 from toolkit.report.lists import file_name, write_csv
 from toolkit.training.experiment import Outcome
 
@@ -67,7 +67,7 @@ def score_columns(
 def write_lists(size: int, matrix: Matrix, outcome: Outcome, zone: str, folder: Path) -> None:
     """Per target the best rows of the latest test cutoff, best first."""
     folder.mkdir()
-    key = order_of_keys(matrix, outcome)
+    key = places_among(matrix, outcome)
     for index, task in enumerate(outcome.tasks):
         best = listed(matrix, outcome, index, key)
         _write_ordered(
@@ -87,11 +87,11 @@ def write_list(
     decision: np.ndarray,
     size: int,
 ) -> None:
-    """One ranked list of rows in any order: best first, ties in the order of the key."""
+    """One ranked list of rows in any order: best first, ties as in `ties`."""
     rows = np.arange(len(entity))
     strength = score.max(axis=1) if kind == "multiclass" else score
     value = probability[rows, decision] if kind == "multiclass" else probability
-    order = order_of(strength, entity.astype(str))[:size]
+    order = best_first(strength, places(entity))[:size]
     _write_ordered(
         path, kind, classes, entity[order], [day[row] for row in order], value[order], decision[order], len(rows)
     )  # fmt: skip

@@ -29,6 +29,9 @@ WORDS = {"roc_auc": "AUC", "macro_auc": "AUC", "r2": "R²", "pr_auc": "PR", "f1"
          "mae": "MAE", "spearman": "rho"}  # fmt: skip
 
 
+TOO_FEW = "too few to compare"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -44,15 +47,20 @@ def with_interval(candidate: Candidate, metric: str) -> str:
     return text if math.isnan(low) else f"{text} [{number(low)}, {number(high)}]"
 
 
+def over_rule(margin: tuple[float, float, float] | None, none: str = "") -> str:
+    """`+0.012 [-0.001, +0.025]`; in words where too few replicates could answer; `none` without a margin."""
+    if margin is None:
+        return none
+    value, low, high = margin
+    return TOO_FEW if math.isnan(low) or math.isnan(value) else f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
 def rows_of(outcome: Outcome, target: str, kind: str, metrics: Sequence[str]) -> list[list[str]]:
     """One line per model: mark, name, validation and test headline, margin over the rule, metrics, seconds."""
     headline = HEADLINE[kind]
     lines = []
     for candidate in outcome.of(target):
-        margin = ""
-        if candidate.margin and candidate.model != "prior":
-            value, low, high = candidate.margin
-            margin = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        margin = over_rule(candidate.margin) if candidate.model != "prior" else ""
         lines.append([
             "●" if candidate.chosen else "", candidate.model, number(candidate.validation.get(headline)),
             with_interval(candidate, headline), margin, *(number(candidate.test.get(m)) for m in metrics),
@@ -84,15 +92,17 @@ def verdict(outcome: Outcome, target: str, kind: str) -> str:
         text += f"; {USELESS[0].lower()}{USELESS[1:]}"
     if rule is None or chosen.margin is None:
         return text
-    value, low, high = chosen.margin
-    if low > 0:
+    note = rule.notes[0].split(":")[0] if rule.notes else "one column"
+    margin = over_rule(chosen.margin)
+    if margin == TOO_FEW:
+        return f"{text}; {TOO_FEW} with the best single rule ({note})"
+    if chosen.margin[1] > 0:
         word = "better than"
-    elif high < 0:
+    elif chosen.margin[2] < 0:
         word = "worse than"
     else:
         word = "not distinguishable from"
-    note = rule.notes[0].split(":")[0] if rule.notes else "one column"
-    return f"{text}; {word} the best single rule ({note}) by {value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"{text}; {word} the best single rule ({note}) by {margin}"
 
 
 def base_rate_line(outcome: Outcome, target: str, digits: int = 4) -> str:
@@ -177,10 +187,7 @@ def targets_table(outcome: Outcome, console: Console) -> Table:
             for name in ("prior", "rule")
         ]
         unit = "" if metric else f"{WORDS[headline]} "
-        margin = "–"
-        if chosen.margin:
-            value, low, high = chosen.margin
-            margin = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        margin = over_rule(chosen.margin, "–")
         rows.append([task.name, *plain, f"● {chosen.model}", unit + with_interval(chosen, headline), margin])
     header = ["target", "baseline", "best rule", "chosen", f"test{metric} [95 %]", "over the rule [95 %]"]
     if sum(_widths(header, rows)) + 2 * (len(header) - 1) > console.width:  # two lines for each target
@@ -288,7 +295,8 @@ def _of_lists(outcome: Outcome, target: str) -> list[str]:
     few = test.get("positive_entities", FEW)
     if 0 < few < FEW and test["rows"]:
         known = with_interval(chosen, HEADLINE["binary"])
-        alike = [c.model for c in outcome.of(target) if c.behind and c.behind[1] <= 0 and c.model != "rule"]
+        rivals = [c for c in outcome.of(target) if c.behind and c.model not in ("prior", "rule")]
+        alike = [c.model for c in rivals if c.behind and not c.behind[1] > 0]
         apart = f"; too few to tell {chosen.model} from {', '.join(alike)}" if alike else ""
         entities = "1 entity says" if few == 1 else f"{few:,} entities say"
         lines.append(f"few positives, {target}: {entities} yes, in {test['positives']:,} of {test['rows']:,} test rows: AUC {known}{apart}")  # fmt: skip

@@ -19,6 +19,8 @@ from toolkit.report.evidence import (
     Verdict,
 )
 from toolkit.report.figures import (
+    WITHIN,
+    WITHIN_BRIEFLY,
     count,
     few_or_count,
     figure,
@@ -134,9 +136,9 @@ def _more(target: Target) -> list[str]:
     return [said + "."]
 
 
-def expected(found: Verdict) -> str:
-    """How many of those called will say yes, with ±."""
-    return rough(found.found, *(found.interval or (math.nan, math.nan)))
+def expected(found: Verdict, within: str = WITHIN) -> str:
+    """How many of those called will say yes, with ± or the interval's ends."""
+    return rough(found.found, *(found.interval or (math.nan, math.nan)), found.size, within)
 
 
 def _within(found: Verdict) -> str:
@@ -151,7 +153,8 @@ def _against_chance(target: Target, found: Verdict) -> list[str]:
         if found.at_random > 0:
             line += f" The list finds {times(found.found / found.at_random)} as many."
         lines = [line]
-        if found.money is not None and is_number(found.money):
+        # where calling at random brings nothing, the whole list does not, and says nothing of the next one
+        if found.money is not None and is_number(found.money) and (found.money or found.money_at_random):
             lines.append(_money(found))
     else:
         name, within = metric(found.metric), interval(found.value_interval)
@@ -187,7 +190,7 @@ def _tenth(target: Target) -> list[str]:
     size = math.ceil(gains.rows / 10)
     found, low, high = (float(np.interp(size, gains.called, c)) for c in (gains.found, gains.low, gains.high))
     random = size * gains.positives / gains.rows
-    return [f"Were only a tenth called ({count(size)}), expect {rough(found, low, high)} to say yes; {count(size)} at random give {few_or_count(random)}."]  # fmt: skip
+    return [f"Were only a tenth called ({count(size)}), expect {rough(found, low, high, size)} to say yes; {count(size)} at random give {few_or_count(random)}."]  # fmt: skip
 
 
 def _few_lines(target: Target, found: Verdict) -> list[str]:
@@ -336,7 +339,7 @@ def bars_compared(target: Target) -> list[tuple[str, float, str, Interval]]:
         return []
     if found.covers_all or few(found):
         return []
-    bars = [("This list", float(found.found), expected(found), found.interval)]
+    bars = [("This list", float(found.found), expected(found, WITHIN_BRIEFLY), found.interval)]
     if gains is not None and len(gains.rule):
         rule = float(np.interp(found.size, gains.called, gains.rule))
         bars.append(("Best simple rule", rule, few_or_count(rule), None))

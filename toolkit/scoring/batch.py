@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,18 +18,21 @@ from toolkit.config.tables import Source
 from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables
-from toolkit.errors import BundleError, DataError
+from toolkit.errors import BundleError, DataError, nearest
+from toolkit.evaluation.ties import places
 from toolkit.modalities import NOTHING, Modalities, Sequences
 from toolkit.prepare import cutoffs as moments
 from toolkit.prepare import matrix as matrices
 from toolkit.prepare.cohort import looking_back
 from toolkit.prepare.cutoffs import cutoff_on, data_end, day_of
+from toolkit.prepare.found import found as found_in
 from toolkit.prepare.frame import as_clock, clock_types
 from toolkit.prepare.matrix import Declaration, Matrix
 from toolkit.prepare.targets import applies_to, horizon_of
 from toolkit.report.lists import file_name
 from toolkit.report.predictions import days_of, score_columns, write_list
 from toolkit.report.rejected import write_rejected
+from toolkit.scoring import history
 from toolkit.training.coherence import cohere
 from toolkit.training.threshold import decide_among
 
@@ -38,7 +41,8 @@ from toolkit.training.threshold import decide_among
 class Scored:
     """Scores of a cohort. table: one row per (entity, cutoff); X, besides: the rows as models see them.
 
-    others: (model, target) → raw score and probability, of models that were not chosen.
+    others: (model, target) → raw score and probability, of models that were not chosen; place: each row's place
+    among rows that tie, of `ties.places`; found: lines on new tables, of `found` and `history`.
     """
 
     matrix: Matrix
@@ -53,18 +57,25 @@ class Scored:
     others: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
     unseen: dict[str, int]
     cutoffs: tuple[datetime, ...]
+    place: np.ndarray
+    found: tuple[str, ...] = ()
 
 
-def moments_of(text: str | None, tables: Tables, declaration: Declaration) -> tuple[datetime, ...]:
-    """The cutoff to score at: a day, or `latest`, the moment up to which the tables reach; () without cutoffs."""
+def moments_of(
+    text: str | None, tables: Tables, declaration: Declaration, key: str = "cutoff"
+) -> tuple[datetime, ...]:
+    """The cutoff to score at: a day, or `latest`, the moment up to which the tables reach; () without cutoffs.
+
+    key: what the day was given as, for messages.
+    """
     zone, latest = declaration.cohort.timezone, text in (None, "latest")
     if declaration.cohort.cutoffs is None:
         if latest:
             return ()
         raise DataError(
-            f"`cutoff={text}`: this bundle scores tables without a clock, at no moment",
+            f"`{key}={text}`: this bundle scores tables without a clock, at no moment",
             where="command line",
-            fix="leave out `cutoff=`",
+            fix=f"leave out `{key}=`",
         )
     dated = [table for table in tables.loaded.values() if table.spec.clock]
     if latest:
@@ -72,17 +83,18 @@ def moments_of(text: str | None, tables: Tables, declaration: Declaration) -> tu
         if end is None:
             raise DataError(
                 f"no dated row in {', '.join(f'`{table.origin}`' for table in dated)}, so there is no latest moment",
-                fix="name one: cutoff=2024-01-31",
+                fix=f"name one: {key}=2024-01-31",
             )
         return (end,)
     assert text is not None
     try:
         moment = cutoff_on(datetime.fromisoformat(text), declaration.cohort)
     except (ValueError, OverflowError):
+        close = nearest(text, ["latest"])
         raise DataError(
-            f"`cutoff={text}` is not a day",
+            f"`{key}={text}` is not a day",
             where="command line",
-            fix="write cutoff=2024-01-31, or cutoff=latest",
+            fix=f"did you mean {key}=latest?" if close else f"write {key}=2024-01-31, or {key}=latest",
         ) from None
     firsts = {table.name: table.first for table in dated if table.first}
     if firsts and all(
@@ -101,7 +113,7 @@ def moments_of(text: str | None, tables: Tables, declaration: Declaration) -> tu
             f"the cutoff {day_of(moment, zone)} lies far beyond the data, which ends on {day_of(max(ends), zone)}",
             where="command line",
             why="everybody would look as if nothing had happened to them for longer than a horizon",
-            fix="newer tables, an earlier cutoff, or cutoff=latest",
+            fix=f"newer tables, an earlier cutoff, or {key}=latest",
         )
     return (moment,)
 
@@ -159,11 +171,17 @@ def score(
         tables = matrices.load_tables(
             without_labels(declared), source, engine, cache, progress, only, optional
         )
+        history.check_rhythm(scorer.stamps, tables, engine)
         if snapshot == "latest":
             cutoffs = newest(tables, declared)
         else:
-            cutoffs = moments_of(snapshot or cutoff, tables, declared)
-        return score_at(scorer, tables, cutoffs, engine, cache, progress)
+            cutoffs = moments_of(snapshot or cutoff, tables, declared, "snapshot" if snapshot else "cutoff")
+        scored = score_at(scorer, tables, cutoffs, engine, cache, progress)
+        staying = declared.cohort.model_copy(update={"having": []})  # who leaves concerns labels
+        said = found_in(staying, tables, engine)
+        at = cutoffs[0] if cutoffs else None
+        said += history.shorter(scorer.stamps, scorer.trained, declared, tables, at)
+        return replace(scored, found=tuple(said))
     finally:
         engine.close()
 
@@ -221,6 +239,7 @@ def predict(
 ) -> Scored:
     """Encoded rows to scores, probabilities and decisions of every target."""
     lists = matrix.cutoff.astype("datetime64[s]").astype(str)
+    place = places(matrix.entity)
     by_model = {name: fitted.predict(X, modalities) for name, fitted in scorer.models.items()}
     raw = {head.name: by_model[head.model][head.position] for head in scorer.heads}
     raw |= {head.name: np.expm1(raw[head.name]) for head in scorer.heads if head.logged}
@@ -237,7 +256,9 @@ def predict(
     }
     for head in scorer.heads:
         if head.threshold is not None:
-            decision[head.name] = decide_among(head.threshold, raw[head.name], lists, eligible[head.name])
+            decision[head.name] = decide_among(
+                head.threshold, raw[head.name], lists, place, eligible[head.name]
+            )
         elif head.type == "multiclass":
             decision[head.name] = probability[head.name].argmax(axis=1)
         else:
@@ -252,7 +273,8 @@ def predict(
         if not eligible[head.name].all():
             columns[f"{head.name}.applies"] = eligible[head.name]
     return Scored(
-        matrix, tables, X, modalities, pa.table(columns), raw, probability, decision, eligible, others, unseen, cutoffs
+        matrix, tables, X, modalities, pa.table(columns), raw, probability, decision, eligible, others, unseen, cutoffs,
+        place,
     )  # fmt: skip
 
 
@@ -297,6 +319,7 @@ def account(scorer: Scorer, scored: Scored) -> list[str]:
         ]
         if table.ignored:
             lines.append(f"in {table.origin}, not used: {', '.join(table.ignored)}")
+    lines += scored.found
     lines += [
         f"{name}: {count:,} rows hold a level never seen in training"
         for name, count in scored.unseen.items()

@@ -14,6 +14,7 @@ from toolkit.config.schema import Config, RollingSplit
 from toolkit.data.cache import Cache, digest
 from toolkit.errors import ConfigError, DataError
 from toolkit.evaluation.door import TestDoor
+from toolkit.evaluation.ties import places
 from toolkit.modalities import Modalities
 from toolkit.models.encode import Encoder
 from toolkit.models.ensemble import Ensemble
@@ -80,7 +81,7 @@ def run_split(
     )
     tasks, y, states = label_all(compiled, matrix, assignment.rows(TRAIN))
     door = TestDoor(y, test_rows)
-    check_labels(tasks, y, assignment)
+    check_labels(tasks, y, assignment, compiled.found)
 
     progress("encoding", 0.0)
     encoder = fit_encoder(matrix, train_rows)
@@ -104,8 +105,9 @@ def run_split(
     material = Material(tasks, encoder.columns, train, valid, origin)
     eligible = {task.name: matrix.eligible[task.name][rows] for task in tasks}
     held = Held(
-        X_eval, besides, lists_of(matrix, rows), eligible, deal(matrix.entity[valid_rows], config.seed)
-    )
+        X_eval, besides, lists_of(matrix, rows), places(matrix.entity[rows]), eligible,
+        deal(matrix.entity[valid_rows], config.seed),
+    )  # fmt: skip
     folds = partial(tuning_folds, config, compiled, matrix, assignment, material)
     declared, outcome.studies = tune(
         config,
@@ -235,8 +237,13 @@ def base_rates(
     return found
 
 
-def check_labels(tasks: Sequence[Task], y: np.ndarray, assignment: Assignment) -> None:
-    """A target needs labels, and more than one class, to be trained and to be judged by."""
+def check_labels(
+    tasks: Sequence[Task], y: np.ndarray, assignment: Assignment, found: Sequence[str] = ()
+) -> None:
+    """A target needs labels, and more than one class, to be trained and to be judged by.
+
+    found: what is known of the tables, which may say why it has not.
+    """
     for index, task in enumerate(tasks):
         for name, part in (("training", TRAIN), ("validation", VALIDATION)):
             column = y[assignment.rows(part), index]
@@ -253,7 +260,7 @@ def check_labels(tasks: Sequence[Task], y: np.ndarray, assignment: Assignment) -
                 raise DataError(
                     f"target `{task.name}` {what} in all {len(column):,} {name} rows",
                     where=f"target.{task.name}",
-                    why="nothing can be learnt from one class",
+                    why="; ".join(["nothing can be learnt from one class", *found]),
                     fix=_more_of_both(name),
                 )
 
@@ -315,6 +322,7 @@ def look_for_leaks(
         matrix.cutoff[train_rows], matrix.cutoff[test_rows],
         {column.name: (matrix.columns[column.name].codes[train_rows], matrix.columns[column.name].codes[valid_rows])
          for column in outcome.encoder.columns if column.kind == "categorical"},
+        matrix.entity[valid_rows],
     )  # fmt: skip
     lineage = audits.lineage_of(compiled)
     return audits.audit(

@@ -13,8 +13,9 @@ from toolkit.config.schema import Config
 from toolkit.evaluation import metrics
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, difference, interval
 from toolkit.evaluation.curves import auc_error
-from toolkit.evaluation.gains import Z, order_of_keys
+from toolkit.evaluation.gains import Z
 from toolkit.evaluation.lists import AtSize, Lists
+from toolkit.evaluation.ties import places
 from toolkit.modalities import Modalities
 from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
@@ -34,14 +35,16 @@ CROSS_FITTED, NOTHING = f"cross-fitted on {FOLDS} folds of entities", "nothing i
 class Held:
     """The rows that models are judged on: validation rows, then test rows.
 
-    X: float32 [rows, columns]; modalities: what they have besides; lists: the list that each row belongs to [rows]; eligible: target → the
-    rows that it applies to [rows]; fold: of the cross-fitting, [validation rows]; said: model → its scores of
-    the rows, for each task, once it has been asked: ensembles are made of them.
+    X: float32 [rows, columns]; modalities: what they have besides; lists: the list that each row belongs to
+    [rows]; place: of `ties.places` [rows]; eligible: target → the rows that it applies to [rows]; fold: of the
+    cross-fitting, [validation rows]; said: model → its scores of the rows, for each task, once it has been
+    asked: ensembles are made of them.
     """
 
     X: np.ndarray
     modalities: Modalities
     lists: np.ndarray
+    place: np.ndarray
     eligible: Mapping[str, np.ndarray]
     fold: np.ndarray
     said: dict[str, Sequence[np.ndarray]] = field(default_factory=dict)
@@ -117,12 +120,12 @@ def _calibrate_and_cut(
         return calibrator, None, Scores(raw, probability, probability.argmax(axis=1)), basis
 
     wanted = config.target[task.name].threshold or config.threshold
-    threshold = choose(wanted, y, score, held.lists[rows])
+    threshold = choose(wanted, y, score, held.lists[rows], held.place[rows])
     # part by part: a capacity is filled in each list of each part
     able, n = held.eligible[task.name], len(held.fold)
     decision = np.concatenate(
         [
-            decide_among(threshold, raw[part], held.lists[part], able[part])
+            decide_among(threshold, raw[part], held.lists[part], held.place[part], able[part])
             for part in (slice(0, n), slice(n, None))
         ]
     )
@@ -166,7 +169,7 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
         s: segment(matrix, s, rows) for s in config.evaluation.segments
     }
     met = acquainted(outcome, matrix, rows)
-    order = order_of_keys(matrix.entity[rows])
+    place = places(matrix.entity[rows])
     for index, task in enumerate(outcome.tasks):
         y, headline = outcome.y[test, index], HEADLINE[task.type]
         has = ~np.isnan(y)
@@ -188,7 +191,7 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
                 )
             if candidate.chosen:
                 candidate.groups = by_group(config, boot, task, y, scores, test, has, by)
-                candidate.groups += by_acquaintance(config, boot, task, y, scores, test, has, met, order)
+                candidate.groups += by_acquaintance(config, boot, task, y, scores, test, has, met, place)
         chosen = outcome.chosen(task.name)
         for candidate in outcome.of(task.name):
             if "rule" in draws and candidate.model != "rule":
@@ -197,7 +200,7 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
             if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
                 candidate.behind = _over(headline, chosen, candidate, draws)
         if task.type == "binary":
-            _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], order, boot))
+            _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], place, boot))
 
 
 def _over(

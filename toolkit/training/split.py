@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,6 @@ import pandas as pd
 
 from toolkit.config.schema import (
     ByCutoffs,
-    ByFraction,
     ColumnSplit,
     RandomSplit,
     RollingSplit,
@@ -65,12 +64,12 @@ def assign(
     if isinstance(split, TemporalSplit | RollingSplit):
         gaps = _gaps(split, horizons)
         tests, folds = (split.test.cutoffs, 1) if isinstance(split, TemporalSplit) else (1, split.folds)
-        moments = _moments(cutoff, tests + folds)
         rows = Rows(entity, cutoff, seed, zone)
+        moments = _moments(split, tests + folds, gaps, rows)
         return [
             _temporal(
                 f"fold {folds - back}" if isinstance(split, RollingSplit) else "test",
-                split.validation, moments[: len(moments) - back], tests, gaps, rows,
+                split, moments[: len(moments) - back], tests, gaps, rows, lambda: _fix(split, moments, gaps, rows),
             )
             for back in reversed(range(folds))
         ]  # fmt: skip
@@ -103,17 +102,6 @@ def _by_column(split: ColumnSplit, said: np.ndarray) -> Assignment:
     return Assignment("test", part)
 
 
-def _moments(cutoff: np.ndarray, needed: int) -> list[np.datetime64]:
-    found = list(np.unique(cutoff[~np.isnat(cutoff)])) if len(cutoff) else []
-    if len(found) < needed:
-        raise ConfigError(
-            f"a temporal split needs {needed} cutoffs here, and the cohort has {len(found)}",
-            where="split",
-            fix="declare more cutoffs, or use `split=grouped` or `split=random`",
-        )
-    return found
-
-
 @dataclass(frozen=True)
 class Rows:
     """What a temporal split looks at: entity [rows], cutoff in UTC [rows]."""
@@ -126,6 +114,55 @@ class Rows:
     def ended(self, moment: np.datetime64, spans: Sequence[Span], by: np.datetime64) -> bool:
         """Have all spans that begin at a moment ended by another one?"""
         return all(span.after(_datetime(moment), self.zone) <= _datetime(by) for span in spans)
+
+
+def _moments(
+    split: TemporalSplit | RollingSplit, needed: int, gaps: Sequence[Span], rows: Rows
+) -> list[np.datetime64]:
+    cutoff = rows.cutoff
+    found = list(np.unique(cutoff[~np.isnat(cutoff)])) if len(cutoff) else []
+    if len(found) < needed:
+        raise ConfigError(
+            f"a temporal split needs {needed} cutoffs here, and the cohort has {len(found)}",
+            where="split",
+            fix=_fix(split, found, gaps, rows),
+        )
+    return found
+
+
+def _fix(
+    split: TemporalSplit | RollingSplit, moments: Sequence[np.datetime64], gaps: Sequence[Span], rows: Rows
+) -> str:
+    """What to write on the command line so that these cutoffs can be split: of what works, the most even."""
+
+    def train(held: int, tests: int, back: int) -> int:
+        """How many cutoffs train where the last ones test and validate, if the newest `back` did not exist."""
+        known = moments[: len(moments) - back]
+        if len(known) <= tests:
+            return 0
+        earlier = [moment for moment in known if rows.ended(moment, gaps, known[-tests])]
+        if held == 0 or len(earlier) <= held:  # entities validate, at every cutoff before the test
+            return len(earlier) if held == 0 else 0
+        return sum(rows.ended(moment, gaps, earlier[-held]) for moment in earlier[:-held])
+
+    rolling = isinstance(split, RollingSplit)
+    most = split.folds if isinstance(split, RollingSplit) else split.test.cutoffs
+    wanted = split.validation.cutoffs if isinstance(split.validation, ByCutoffs) else 0
+    for kinds in ([*range(1, wanted + 1)], [0]):
+        found = []
+        for held in kinds:
+            for last in range(2 if rolling else 1, most + 1):
+                n = train(held, 1, last - 1) if rolling else train(held, last, 0)
+                if n:
+                    found.append((min(n, last, held or n), n, held, last))
+        if found:
+            _, _, held, last = max(found)
+            part = f"split.folds={last}" if rolling else f"split.test.cutoffs={last}"
+            if held:
+                return f"write split.validation.cutoffs={held} {part}, or declare more cutoffs"
+            dealt = "'split.validation={fraction: 0.2}' " if wanted else ""
+            return f"write {dealt}{part}, or declare more cutoffs"
+    return "declare earlier cutoffs or a shorter horizon, or use `split=grouped`, which deals entities"
 
 
 def _gaps(split: TemporalSplit | RollingSplit, horizons: Sequence[Span]) -> list[Span]:
@@ -147,13 +184,15 @@ def _gaps(split: TemporalSplit | RollingSplit, horizons: Sequence[Span]) -> list
 
 def _temporal(
     name: str,
-    validation: ByCutoffs | ByFraction,
+    split: TemporalSplit | RollingSplit,
     moments: Sequence[np.datetime64],
     tests: int,
     gaps: Sequence[Span],
     rows: Rows,
+    fix: Callable[[], str],
 ) -> Assignment:
     """The last `tests` moments test; whatever trains must have its horizon end by the first of them."""
+    validation = split.validation
     first_test = moments[-tests]
     earlier = [moment for moment in moments[:-tests] if rows.ended(moment, gaps, first_test)]
     if not earlier:
@@ -161,7 +200,7 @@ def _temporal(
             f"{name}: no cutoff lies {' and '.join(map(str, gaps))} before the cutoff {day(first_test, rows)}",
             where="split",
             why="labels of later cutoffs are not known yet on the day of the test",
-            fix="add earlier cutoffs to the cohort, or shorten the horizon",
+            fix=fix(),
         )
     part = np.full(len(rows.entity), UNUSED, np.int8)
     part[np.isin(rows.cutoff, moments[-tests:])] = TEST
@@ -173,7 +212,7 @@ def _temporal(
                 f"{name}: {len(earlier)} cutoffs lie before the test: too few to validate on {validation.cutoffs} and train",
                 where="split.validation",
                 why="a cutoff trains if its horizon has ended before the first one that validates",
-                fix="validation: {fraction: 0.2}, or more cutoffs",
+                fix=fix(),
             )
         part[np.isin(rows.cutoff, held)] = VALIDATION
         part[np.isin(rows.cutoff, train)] = TRAIN

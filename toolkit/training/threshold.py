@@ -115,8 +115,10 @@ def choose(
     y: ArrayLike,
     score: ArrayLike,
     groups: ArrayLike | None = None,
+    place: ArrayLike | None = None,
 ) -> Threshold:
-    """Choose on validation rows: y [rows] of 0/1, raw score [rows], groups [rows] (see `decide`).
+    """Choose on validation rows: y [rows] of 0/1, raw score [rows], groups and place [rows]
+    (see `decide`).
 
     Raises DataError when there is no row. Without a positive row `maximise_f1`, `reach_precision` and
     `minimise_cost` select nothing and say so.
@@ -145,19 +147,25 @@ def choose(
         reason = f"least cost on validation: {cost[best]:g} (nothing selected {cost[0]:g}, all {cost[-1]:g})"
         threshold = Threshold(config.kind, cuts.value(best), reason, {})
 
-    achieved = _figures(y, decide(threshold, score, groups))
+    achieved = _figures(y, decide(threshold, score, groups, place))
     if isinstance(config, MinimiseCost):
         hits = (y * (score >= threshold.value)).sum()
         achieved["cost"] = float(_cost(config, hits, achieved["selected"], achieved["positives"]))
     return replace(threshold, achieved=achieved)
 
 
-def decide(threshold: Threshold, score: ArrayLike, groups: ArrayLike | None = None) -> NDArray[np.bool_]:
+def decide(
+    threshold: Threshold,
+    score: ArrayLike,
+    groups: ArrayLike | None = None,
+    place: ArrayLike | None = None,
+) -> NDArray[np.bool_]:
     """Which rows to act on, [rows].
 
     score [rows]; groups [rows] names the list each row belongs to (its cutoff), all rows being one
     list without it. With a capacity the best rows of each list are taken up to it, never more; rows
-    that tie at its edge are taken in row order. A fraction is of the list's rows, rounded down.
+    that tie at its edge are taken by place [rows], which is of `ties.places` wherever rows have keys, so that
+    those acted on are the first of the written list; without it in row order. A fraction is of the list's rows, rounded down.
     """
     score = _checked(score)
     if not threshold.by_rank:
@@ -169,19 +177,25 @@ def decide(threshold: Threshold, score: ArrayLike, groups: ArrayLike | None = No
     capacity = np.full(len(names), threshold.count or 0)
     if threshold.fraction is not None:
         capacity = np.floor(sizes * threshold.fraction + 1e-9).astype(np.intp)
-    order = np.lexsort((-score, group))  # stable: rows that tie stay in row order
-    place = np.arange(len(score)) - np.repeat(sizes.cumsum() - sizes, sizes)
+    tied = np.arange(len(score)) if place is None else np.asarray(place)
+    order = np.lexsort((tied, -score, group))
+    rank = np.arange(len(score)) - np.repeat(sizes.cumsum() - sizes, sizes)
     chosen = np.empty(len(score), bool)
-    chosen[order] = place < capacity[group[order]]
+    chosen[order] = rank < capacity[group[order]]
     return chosen
 
 
 def decide_among(
-    threshold: Threshold, score: ArrayLike, groups: ArrayLike, eligible: NDArray[np.bool_]
+    threshold: Threshold,
+    score: ArrayLike,
+    groups: ArrayLike,
+    place: ArrayLike,
+    eligible: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """`decide` among the rows that a target applies to [rows]; no capacity is spent on the others."""
     chosen = np.zeros(len(eligible), bool)
-    chosen[eligible] = decide(threshold, np.asarray(score)[eligible], np.asarray(groups)[eligible])
+    score, groups, place = (np.asarray(part)[eligible] for part in (score, groups, place))
+    chosen[eligible] = decide(threshold, score, groups, place)
     return chosen
 
 

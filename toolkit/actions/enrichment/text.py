@@ -13,8 +13,20 @@ LONGEST = 300  # characters of a cell that enter a prompt
 # (bidirectional marks, zero widths, the "tag" letters), surrogates, the second set of variation selectors.
 JOINERS = "\u200c\u200d"  # some scripts and emoji need them
 SELECTORS = re.compile("[\U000e0100-\U000e01ef]")
+# What mail programs turn into links: an address, a name with a path or a port (whatever its end), a bare name
+# whose end is one of the common ones or of a country (all have two letters). `e.g.`, `3.5` and `Node.js` are none.
+DOT = r"(?:\.|(?<=[a-z0-9])[\u3002\uff0e\uff61])"  # browsers read the full stops of East Asia as dots
+ENDS = (
+    "com|net|org|edu|gov|mil|int|info|biz|name|pro|mobi|xyz|top|link|app|dev|page|site|online|shop|store|club|live"
+    "|click|tech|space|website|cloud|email|agency|digital|media|news|blog|world|life|today|fun|icu|vip|loan|bid"
+    "|web|host|zone|zip|mov|group|team|company|xn--[a-z0-9-]+"
+)
 LINK = re.compile(
-    r"https?:|www\.|://|\S@\S+\.\w|\b[\w-]+\.(com|net|org|io|ai|co|info|biz|xyz|ru|cn|top|link)\b", re.I
+    r"https?:|www\.|://|\S@\S+\.\w"
+    rf"|\b[\w-]+{DOT}(?:xn--[a-z0-9-]+|[^\W\d_]{{2,}})(?:/\w|:\d)"
+    rf"|\b[\w-]+{DOT}(?:{ENDS}|(?!js\b)[a-z]{{2}})\b"
+    r"|\b\d{1,3}(?:\.\d{1,3}){3}\b",
+    re.I,
 )
 
 

@@ -18,20 +18,23 @@
     if (Math.abs(x) >= 1e6) return minus(String(Number((x / 1e6).toPrecision(3)))) + " million";
     return count(x);
   };
-  const rough = (value, low, high) => { // as figures.rough
+  const rough = (value, low, high, most) => { // as figures.rough
     const half = (high - low) / 2;
     if (!(half >= 0.5)) return few(value);
     let place = 10 ** Math.floor(Math.log10(half));
     if (half < 2 * place) place /= 10;
     place = Math.max(place, 1);
-    return `${few(value)}\u00a0±\u00a0${count(Math.floor(half / place + 0.5) * place)}`;
+    const arm = Math.floor(half / place + 0.5) * place;
+    if (Math.abs((low + high) / 2 - value) > {{ leans }} * 2 * half || value - arm <= 0 || value + arm > most)
+      return fill(sentences.around, { value: few(value), low: count(low), high: count(high) });
+    return `${few(value)}\u00a0±\u00a0${count(arm)}`;
   };
-  const at = (x, xs, ys) => { // linear between the points, flat outside
+  const at = (x, xs, ys) => { // as np.interp to the last bit: linear between the points, flat outside
     if (x <= xs[0]) return ys[0];
     for (let i = 1; i < xs.length; i++)
-      if (x <= xs[i]) {
-        const part = xs[i] > xs[i - 1] ? (x - xs[i - 1]) / (xs[i] - xs[i - 1]) : 1;
-        return ys[i - 1] === null || ys[i] === null ? NaN : ys[i - 1] + part * (ys[i] - ys[i - 1]);
+      if (x < xs[i]) {
+        if (ys[i - 1] === null || ys[i] === null) return NaN;
+        return (ys[i] - ys[i - 1]) / (xs[i] - xs[i - 1]) * (x - xs[i - 1]) + ys[i - 1];
       }
     return ys[ys.length - 1];
   };
@@ -49,7 +52,7 @@
       const found = curve("found"), random = called * gains.positives / gains.rows;
       first.textContent = fill(sentences.capacity, {
         called: count(called), rows: count(gains.rows), share: share(called / gains.rows),
-        found: rough(found, curve("low"), curve("high")),
+        found: rough(found, curve("low"), curve("high"), called),
       });
       second.textContent = fill(sentences.compared, {
         random: few(random), lift: times(found / random), capture: share(found / gains.positives),
@@ -65,7 +68,7 @@
           average: quantity(gains.total * called / gains.rows),
         });
       }
-      const x = left + called / gains.rows * (right - left), y = bottom - found / gains.positives * (bottom - top);
+      const x = left + called / gains.rows * (right - left), y = bottom - found / gains.top * (bottom - top);
       line.setAttribute("x1", x); line.setAttribute("x2", x); line.setAttribute("y2", y);
       dot.setAttribute("cx", x); dot.setAttribute("cy", y);
     };
