@@ -44,4 +44,4 @@ def test_citations_tell_more_than_words(work: Work) -> None:
     assert len(found["graph_small"]) == 2
     assert np.mean(found["logistic"]) > 0.45  # the most frequent topic: 0.32
     assert np.mean(found["graph_small"]) > np.mean(found["logistic"]) + 0.2
-    assert np.mean(found["graph_small"]) > 0.76  # 0.794 ± 0.011 over five seeds
+    assert np.mean(found["graph_small"]) > 0.78  # 0.803 ± 0.008 over five seeds

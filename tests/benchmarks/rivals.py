@@ -30,22 +30,24 @@ def main(run: Path, rival: str, other: Path) -> None:
     targets = {name: one for name, one in metrics(run)["targets"].items() if one["type"] == "binary"}
     declared = yaml.safe_load((run / "config.yaml").read_text())["target"]
     weights = [declared[name].get("weight", 1.0) for name in targets]
-    models = [name for name in next(iter(targets.values()))["models"] if name not in ("prior", "rule", rival)]
+    apart = {"prior", "rule"} | ({rival} if run == other else set())
+    models = [name for name in next(iter(targets.values()))["models"] if name not in apart]
     rows = test_rows(run, [f"{t}.label" for t in targets])
     boot = EntityBootstrap(rows.index.get_level_values(0).to_numpy(), DRAWS)
     print(f"{machine()}; {len(rows):,} test rows; differences to {rival} [95 %]")
 
     def aucs(folder: Path, model: str) -> list[tuple[float, np.ndarray]]:
-        scores = test_rows(folder, [f"{t}.{model}.score" for t in targets]).loc[rows.index]
+        said = metrics(folder)["targets"]
+        names = {  # the chosen model's scores stand without its name
+            target: f"{target}.score" if said[target]["chosen"] == model else f"{target}.{model}.score"
+            for target in targets
+        }
+        scores = test_rows(folder, list(names.values())).loc[rows.index]
         found = []
-        for target in targets:
-            y, score = (
-                rows[f"{target}.label"].to_numpy(float),
-                scores[f"{target}.{model}.score"].to_numpy(float),
-            )
-            use = ~np.isnan(y)
-            point = metrics(folder)["targets"][target]["models"][model]["test"]["roc_auc"]
-            found.append((point, boot.binary(np.nan_to_num(y), score, rows=use)["roc_auc"]))
+        for target, name in names.items():
+            y, score = rows[f"{target}.label"].to_numpy(float), scores[name].to_numpy(float)
+            draws = boot.binary(np.nan_to_num(y), score, rows=~np.isnan(y))["roc_auc"]
+            found.append((said[target]["models"][model]["test"]["roc_auc"], draws))
         return found
 
     theirs = aucs(other, rival)

@@ -207,7 +207,7 @@ def _find(name: str, read: str | None, source: FolderSource) -> Path:
             + (f"; {did_you_mean(folder.name, beside)}" if beside else ""),
         )
     candidates = [folder / read] if read else []
-    if not read or not _is_table(Path(read)):  # `customers` for customers.csv, customers.parquet …
+    if not read or not _is_table(Path(read)):  # `people` for people.csv, people.parquet …
         endings = [end + zipped for end in text.ENDINGS for zipped in text.COMPRESSIONS] + [*PARQUET]
         candidates += [folder / f"{read or name}{ending}" for ending in endings]
     found = [path for path in candidates if path.is_file()]
