@@ -65,6 +65,8 @@ def run(
             features = [feature.name for feature in prepared.compiled.features]
             check_names(config, features)
             ranked.check(config, features, prepared.tables)
+            for note in ranked.unheard(config, prepared.compiled.features):
+                log.warning("%s", note)
             fingerprint = matrices.fingerprint(prepared.compiled)
             backtest: list[dict[str, Any]] = []
             folds = len(prepared.assignments)
