@@ -33,6 +33,7 @@ def test_rows(run: Path, world: Path) -> pd.DataFrame:
         for name in found.columns
         if name.startswith(f"{TARGET}.") and name.endswith(".score") and name.count(".") == 2
     }
+    scores[f"{TARGET}.score"] = metrics(run)["targets"][TARGET]["chosen"]  # stands without its name
     found["sunday"] = pd.to_datetime(found["cutoff"]).dt.date
     found = found.rename(columns=scores | {f"{TARGET}.label": "label"})
     found = found[["entity", "sunday", "label", *scores.values()]]

@@ -25,7 +25,7 @@ def main(portals: int) -> None:
                 "report.html=false", folder=folder)  # fmt: skip
         words = (f"source.world.size={portals}", "source.world.seed=11", "cache=world")
         print(f"simulating {toolkit('simulate', 'recipe=prospect_conversion', *words, folder=folder):.0f} s")
-        (files,) = (folder / "world" / "worlds").iterdir()
+        (files,) = (path.parent for path in (folder / "world").rglob("usage_actions.csv"))
         rows = csv.read_csv(files / "usage_actions.csv").num_rows
         for what in ("files read", "tables in the cache"):
             scores = folder / what.replace(" ", "_")
