@@ -106,3 +106,13 @@ class TestTheSchemas:
         for group, _, path in FILES:
             data = yaml.safe_load(path.read_text("utf-8")) or {}
             assert self.errors(group, data | {"tpyo": 1}), path
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_sets_nothing_inside_a_group_that_it_chooses_by_name(path: Path) -> None:
+    """Else `recipe=x split=rolling` would keep settings of the split that it replaces."""
+    said = yaml.safe_load(path.read_text())
+    chosen = {
+        key.removeprefix("override /") for one in said["defaults"] if isinstance(one, dict) for key in one
+    }
+    assert not chosen & set(said)
