@@ -220,9 +220,14 @@ def test_a_day_off_and_nearly_nothing_agrees(case: Case, shift: int) -> None:
         of_usage = {name for name in of_usage if "days_since_last" in name or "tenure" in name}
     assert wrong.keys() <= of_usage
     assert len(wrong) > 0.9 * len(of_usage)  # a maximum of two weeks seldom lies on their first day
-    assert len(wrong["usage_recency.days_since_last"]) > 0.9 * len(inside)
+    recent = [
+        pair for pair in inside if case.feature("usage_recency.days_since_last", pair) < 89
+    ]  # 90 is the most
+    assert len(recent) > 0.3 * len(inside)
+    assert len(wrong["usage_recency.days_since_last"]) > 0.9 * len(recent)
     assert [case.label(pair) for pair in case.row] != [off.converts(*pair) for pair in case.row]
-    assert {pair for pair in case.pairs if off.is_row(*pair)} != set(inside)
+    tried = {*case.pairs, *case.row}  # some were first used, or have closed, on that very day
+    assert {pair for pair in tried if off.is_row(*pair)} != case.row.keys()
 
 
 def test_rows_of_zeros_are_no_use(case: Case) -> None:
