@@ -138,6 +138,15 @@ def write_json(path: Path, value: Any) -> None:
     )
 
 
+def read_facts(path: Path) -> dict[str, Any]:
+    """What `write_json` left in a folder; {} if there is no such file, or something else in it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def plain(value: Any) -> Any:
     """Arrays, numpy scalars, tuples, dates and NaN as what JSON has."""
     if isinstance(value, dict):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 from toolkit.config.listing import BigMove
 from toolkit.errors import DataError
 from toolkit.report.lists import defused
+from toolkit.runfolder import read_facts
 
 KEPT = "ranking"  # folder beside the lists: everybody's place, and what the list was made by
 
@@ -63,18 +62,10 @@ def newest_before(folders: Iterable[Path], stem: str, bundle: str, cutoff: str) 
     """The folder with this bundle's list of the newest moment before `cutoff` (ISO); None if there is none."""
     found = []
     for folder in folders:
-        facts = _facts(folder / KEPT / f"{stem}.json")
+        facts = read_facts(folder / KEPT / f"{stem}.json")
         if facts.get("bundle") == bundle and (at := str(facts.get("cutoff") or "")) and at < cutoff:
             found.append((at, folder.name, folder))
     return max(found)[2] if found else None
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def read(place: Path, stem: str, key: str, column: str) -> Last:
@@ -83,7 +74,7 @@ def read(place: Path, stem: str, key: str, column: str) -> Last:
     key, column: headings of the key and of the score. Raises DataError where it is no such list.
     """
     folder, name = (place, stem) if place.is_dir() else (place.parent, place.stem)
-    facts, whole = _facts(folder / KEPT / f"{name}.json"), folder / KEPT / f"{name}.parquet"
+    facts, whole = read_facts(folder / KEPT / f"{name}.json"), folder / KEPT / f"{name}.parquet"
     if place.is_file() and not facts:
         return _read_csv(place, key, column)
     if not facts or not whole.is_file():

@@ -6,12 +6,11 @@ from there. All that is kept of a run in its own folder is how it was started.
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from toolkit.errors import ConfigError, nearest
-from toolkit.runfolder import held
+from toolkit.runfolder import held, read_facts
 
 KEY = "resume="
 LEFT = ".unfinished-"  # so begins the name of a run's folder until the run is finished
@@ -67,16 +66,14 @@ def command(folder: Path) -> list[str]:
             raise ConfigError(
                 f"the run in `{folder}` is still at work", where="resume", fix="wait for it, or end it first"
             )
-    try:
-        said = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-        overrides = [str(word) for word in said["overrides"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    overrides = read_facts(folder / "environment.json").get("overrides")
+    if not isinstance(overrides, list):
         raise ConfigError(
             f"`{folder}` does not say how it was started",
             where="resume",
             why="it holds no environment.json: it is no run's folder, or a sweep's",
             fix="give the same command again: what was finished is found in the cache",
-        ) from None
+        )
     if any(MASK in word for word in overrides):
         raise ConfigError(
             f"the run in `{folder}` was started with a secret, which was not kept",

@@ -6,6 +6,7 @@ without gaps: classes absent from training rows come back as probability 0.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,12 +90,13 @@ class OneByOneFitted:
             part.save(folder / str(number))
 
 
-class OneByOne(ModelConfig):
+class OneByOne(ModelConfig, ABC):
     """Base of models that fit each target on its own, so that a fit of one target can be kept by itself."""
 
     one_by_one: ClassVar[bool] = True
     needs_columns: ClassVar[bool] = True
 
+    @abstractmethod
     def fit_one(
         self,
         task: Task,
@@ -107,11 +109,10 @@ class OneByOne(ModelConfig):
         progress: Progress | None,
     ) -> FittedOne:
         """Fit one target; `task.classes` lists only the classes seen in training rows."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> FittedOne:
         """Read what the part's `save` wrote."""
-        raise NotImplementedError
 
     def fit(
         self,

@@ -124,18 +124,18 @@ def refuse(
                     why="it has other values in test rows than in training rows, and none in new ones",
                     fix=f"leave the column out (`exclude: [{column}]`), or split by another one",
                 )
+    known = "choose them by columns that are known at the cutoff"
     for where, sources in selections.items():
-        for table, column in sorted(sources & set(telling)):
+        for table, column in sorted(sources & (labels.keys() | telling.keys())):
+            said, fix = telling.get((table, column)), known
+            if said is None:
+                said, fix = (
+                    f"which target `{labels[table, column]}` derives from",
+                    f"{known}, or drop the target",
+                )
             raise LeakError(
-                f"rows are chosen by `{table}.{column}`, {telling[table, column]}",
+                f"rows are chosen by `{table}.{column}`, {said}",
                 where=where,
                 why="rows would be chosen by what is to be predicted",
-                fix="choose them by columns that are known at the cutoff",
-            )
-        for table, column in sorted(sources & set(labels)):
-            raise LeakError(
-                f"rows are chosen by `{table}.{column}`, which target `{labels[table, column]}` derives from",
-                where=where,
-                why="rows would be chosen by what is to be predicted",
-                fix="choose them by columns that are known at the cutoff, or drop the target",
+                fix=fix,
             )

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from toolkit.errors import ConfigError, UserError, nearest
+from toolkit.runfolder import read_facts
 
 NEEDED = ("metrics.json", "config.yaml", "predictions.parquet")
 
@@ -53,22 +54,19 @@ class Run:
     @cached_property
     def features(self) -> tuple[str, ...] | None:
         """Names of the features, None if the run keeps no bundle."""
-        try:
-            said = json.loads((self.folder / "bundle" / "recipe.json").read_text(encoding="utf-8"))
-            return tuple(said["feature_names"])
-        except (OSError, ValueError, KeyError):
-            return None
+        names = read_facts(self.folder / "bundle" / "recipe.json").get("feature_names")
+        return None if names is None else tuple(names)
 
     @cached_property
     def data(self) -> dict[str, str]:
         """Table → fingerprint of what was read; empty if the run does not say."""
-        said = _said(self.folder / "data.json")
+        said = read_facts(self.folder / "data.json")
         return {name: str(table.get("fingerprint")) for name, table in said.items()}
 
     @cached_property
     def written(self) -> str:
         """When, in UTC; texts that sort."""
-        return str(_said(self.folder / "environment.json").get("written") or "")
+        return str(read_facts(self.folder / "environment.json").get("written") or "")
 
     @cached_property
     def report(self) -> Path:
@@ -178,14 +176,6 @@ def of_other_data(runs: Sequence[Run]) -> dict[Path, str]:
             if newest.setdefault((declared, table), fingerprint) != fingerprint:
                 found.setdefault(run.folder, table)
     return found
-
-
-def _said(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def headlines(folder: Path) -> Iterator[tuple[str, str, float]]:

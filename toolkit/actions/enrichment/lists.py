@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from toolkit.actions.enrichment import Enriched, Ready
 from toolkit.config.enrichment import Rows
 from toolkit.config.schema import Config
 from toolkit.errors import ConfigError, DataError, UserError, did_you_mean
+from toolkit.runfolder import read_facts
 
 if TYPE_CHECKING:
     from toolkit.actions.listing import Written
@@ -86,7 +86,9 @@ def kept(folder: Path, target: str | None = None, stem: str | None = None) -> tu
     known = {}
     for path in sorted((folder / KEPT).glob("*.list.parquet")):
         name = path.name.removesuffix(".list.parquet")
-        known[name] = json.loads((folder / KEPT / f"{name}.json").read_text(encoding="utf-8"))
+        facts = read_facts(folder / KEPT / f"{name}.json")
+        if {"key", "target"} <= facts.keys():
+            known[name] = facts
     if not known:
         raise ConfigError(
             f"there is no ranked list in `{folder}`", where="run",
