@@ -497,3 +497,13 @@ def test_a_column_of_the_worth_is_refused_as_a_feature(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(LeakError, match=r"is made of `closing\.amount`"):
         experiment(config)
+
+
+def test_the_group_of_a_cutoff_is_called_by_its_day() -> None:
+    """The end of a Sunday, its last microsecond, is that Sunday; any other group keeps its name."""
+    from toolkit.report.gather import _dated
+
+    late = {"by": "cutoff", "group": "2020-06-07T23:59:59", "rows": 3}
+    assert _dated(late, "UTC") == late | {"group": "2020-06-07"}
+    assert _dated({"by": "cutoff", "group": "2020-06-07T22:00:00"}, "Europe/Berlin")["group"] == "2020-06-08"
+    assert _dated({"by": "people.town", "group": "2020"}, "UTC")["group"] == "2020"

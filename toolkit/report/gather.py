@@ -119,7 +119,7 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         classes = curves.per_class(table, task.classes, y[has], scores.score[sight.n :][has])
     else:
         missed = curves.residuals(y[has], scores.score[sight.n :][has])
-    name = f"{file_name(task.name)}.csv"
+    name, zone = f"{file_name(task.name)}.csv", sight.config.cohort.timezone
     return Target(
         name=task.name, type=task.type, description=compiled.node.description,
         horizon=str(getattr(compiled.node, "horizon", "")), classes=task.classes, base_rates=outcome.base_rates[task.name],
@@ -127,7 +127,7 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         models=[_line(sight.config, task, candidate) for candidate in outcome.of(task.name)],
         verdict=verdict(sight.config, outcome, index, sight.key, entries, gains), deciles=deciles, gains=gains,
         calibration=_calibration(task, chosen, scores, y, sight.n), cut=_cut(sight, index, chosen, scores),
-        groups=[_reasoned(group, task) for group in chosen.groups], drivers=explained.drivers,
+        groups=[_reasoned(_dated(group, zone), task) for group in chosen.groups], drivers=explained.drivers,
         explained_by=explained.explained_by, examples=explained.examples, confusion=table, per_class=classes,
         residuals=missed, list_file=name if name in lists else "", listed=len(entries.rows),
         lists=_past_lists(sight.config, outcome, task),
@@ -206,6 +206,14 @@ def _cut(sight: _Sight, index: int, chosen: Candidate, scores: Scores) -> Cut | 
     )  # there a row's depends on others
     probability = float(chosen.calibrator.apply([at])[0]) if sure else None
     return curves.cut(y[has], scores.score[: sight.n][has], at, chosen.threshold.reason, probability)
+
+
+def _dated(group: Mapping[str, Any], zone: str) -> Mapping[str, Any]:
+    """The group of a cutoff is called by its day, as the zone's calendar shows it."""
+    if group["by"] != "cutoff" or "group" not in group:
+        return group
+    [day] = days_of(np.array([group["group"]], "datetime64[s]"), zone)
+    return {**group, "group": day}
 
 
 def _reasoned(group: Mapping[str, Any], task: Task) -> dict[str, Any]:
