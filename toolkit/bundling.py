@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from toolkit import __version__, bundle
+from toolkit.actions import reasons
 from toolkit.config.listing import Listing
 from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
 from toolkit.config.schema import Config, Engine
@@ -50,7 +51,8 @@ class Scorer:
     """A bundle in memory. labels: columns that new tables need not have; features: columns, channels, relations.
 
     others: heads of further models, whose ranked lists are written too; usual: each column's usual encoded
-    value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff.
+    value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff;
+    told: for each column what reasons call it (None: it is never one), and the number of its story.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Scorer:
     usual: np.ndarray | None
     stamps: Mapping[str, Mapping[str, Any]]
     trained: datetime | None
+    told: tuple[tuple[str | None, int], ...] = ()
 
 
 def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
@@ -101,7 +104,7 @@ def write(
 ) -> None:
     """Write the bundle of a run: the chosen models, and everything between a table and a score.
 
-    usual: of `toolkit.actions.reasons.usual`, where ranked lists give reasons.
+    usual: of `toolkit.actions.reasons.usual`.
     """
     dataset = frozen_dataset(config.dataset, compiled.tables)
     listed = listed_models(config)
@@ -125,6 +128,7 @@ def write(
             "features": {name: node.model_dump(mode="json") for name, node in frozen_features(config, compiled).items()},
             "labels": sorted(compiled.labels), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
             "feature_names": compiled.names, "listing": config.listing.model_dump(mode="json"), "usual": usual,
+            "told": reasons.told(compiled.features, {c for t in compiled.tables.loaded.values() for c in t.columns}, config.listing.words),
             "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs], "stamps": history.frozen(compiled.tables),
         }),
         "encoder.json": outcome.encoder.to_dict(), "heads.json": plain(heads),
@@ -201,4 +205,5 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
         usual=None if usual is None else np.array(usual, np.float32),
         stamps=recipe.get("stamps", {}),
         trained=max(map(datetime.fromisoformat, recipe["trained_at"]), default=None),
+        told=tuple((text, int(story)) for text, story in recipe.get("told", [])),
     )

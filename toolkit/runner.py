@@ -92,7 +92,7 @@ def run(
                 (place.path / "plan.txt").write_text(plan.text(config, prepared), encoding="utf-8")
                 record.write_data(prepared, place.path)
                 record.write_outcome(config, prepared, outcome, place.path)
-                usual = reasons.usual(prepared.matrix, outcome, config.seed) if config.listing.file else None
+                usual = reasons.usual(prepared.matrix, outcome, config.seed)
                 bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual)
                 (place.path / "config.yaml").write_text(kept, encoding="utf-8")
                 write_json(place.path / "environment.json", environment)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def build(
     first, last = engine.one(ends)
     for name in (RAW, TYPED):
         engine.drop(name)
-    types = _derived_types(derive, folder / "rows.parquet")
+    types = derived_types(derive, pq.read_schema(folder / "rows.parquet"))
     (folder / "report.json").write_text(json.dumps({
         "rows_read": total, "rows_kept": total - sum(counts.values()), "reasons": dict(counts.most_common()),
         "columns": {name: column.model_dump() for name, column in (columns | types).items()},
@@ -219,10 +220,11 @@ def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) ->
             )
 
 
-def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
-    """Keep the typed rows, each with the reason if a cell of it cannot be read.
+def typed_rows(columns: dict[str, Column], raw: str) -> tuple[exp.Select, dict[str, exp.Expression]]:
+    """Raw rows as the declared types, each with the reason if a cell of it cannot be read.
 
-    Returns what to say of cells that are taken as missing because they cannot be read.
+    raw: the table they are in. Returns the query, and column → the reason of cells that are taken as missing
+    because they cannot be read.
     """
     values, reasons = [], []
     excused: dict[str, exp.Expression] = {}
@@ -237,12 +239,14 @@ def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
             else:
                 reasons.append(why)
     reason = exp.Coalesce(this=reasons[0], expressions=[*reasons[1:], exp.null()]) if reasons else exp.null()
-    engine.keep(
-        TYPED,
-        exp.select(sql.col(ROW), *values, sql.named(exp.cast(reason, "VARCHAR"), REASON)).from_(
-            sql.table(RAW)
-        ),
-    )
+    said = sql.named(exp.cast(reason, "VARCHAR"), REASON)
+    return exp.select(sql.col(ROW), *values, said).from_(sql.table(raw)), excused
+
+
+def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
+    """Keep the typed rows. Returns what to say of cells that are taken as missing because they cannot be read."""
+    typed, excused = typed_rows(columns, RAW)
+    engine.keep(TYPED, typed)
     if not excused:
         return []
     counts = [sql.named(exp.Count(this=why), name) for name, why in excused.items()]
@@ -277,6 +281,19 @@ def _instant(name: str | None, columns: dict[str, Column], covers: Span | None =
     return exp.Least(this=end, expressions=[exp.cast(exp.Literal.string(END_OF_TIME), "TIMESTAMP")])
 
 
+def whole_rows(
+    table: Table, columns: dict[str, Column], derive: dict[str, sql.Expression], covers: Span | None
+) -> exp.Select:
+    """Typed rows with their derived columns and the two instants."""
+    happens = _instant(table.event_time, columns) if table.event_time else None
+    return exp.select(
+        *(sql.col(name, TYPED) for name in columns),
+        *(sql.named(exp.paren(expression.of(TYPED)), name) for name, expression in derive.items()),
+        sql.named(_instant(table.clock, columns, covers), KNOWN),
+        sql.named(happens or _instant(table.clock, columns, covers), TIME),
+    ).from_(sql.table(TYPED))
+
+
 def _write(
     table: Table,
     columns: dict[str, Column],
@@ -286,22 +303,15 @@ def _write(
     engine: Engine,
     folder: Path,
 ) -> None:
-    happens = _instant(table.event_time, columns) if table.event_time else None
-    rows = exp.select(
-        *(sql.col(name, TYPED) for name in columns),
-        *(sql.named(exp.paren(expression.of(TYPED)), name) for name, expression in derive.items()),
-        sql.named(_instant(table.clock, columns, covers), KNOWN),
-        sql.named(happens or _instant(table.clock, columns, covers), TIME),
-    ).from_(sql.table(TYPED))
+    rows = whole_rows(table, columns, derive, covers)
     if some_rejected:
         same = exp.EQ(this=sql.col(ROW, TYPED), expression=sql.col(ROW, REJECTED))
         rows = rows.join(sql.table(REJECTED), on=same, join_type="anti").order_by(sql.col(ROW, TYPED))
     engine.write(rows, folder / "rows.parquet")  # without a join the engine keeps the order of the file
 
 
-def _derived_types(derive: dict[str, sql.Expression], path: Path) -> dict[str, Column]:
+def derived_types(derive: Iterable[str], found: pa.Schema) -> dict[str, Column]:
     """Types of the derived columns, as the engine gave them."""
-    found = pq.read_schema(path)
     return {name: Column(type=_column_type(found.field(name).type)) for name in derive}
 
 
