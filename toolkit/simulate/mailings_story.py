@@ -30,7 +30,7 @@ HABIT, INTEREST, MOOD, MEMORY = 1.5, 0.8, 0.5, 0.9  # spreads of what differs; o
 FETCHES, FETCHED = 0.25, 0.96  # share of mail programs that fetch images, and of mailings that they report
 FETCHED_AFTER = 0.1  # hours
 TIRES, RECOVERS = 0.35, 0.7  # what a unit of fatigue takes from the logit; what a week leaves of it
-OPEN, CLICK, ACT = -0.9, -1.5, -1.2  # intercepts
+OPEN, CLICK, ACT = -0.9, -2.6, -1.7  # intercepts
 DELAY = (
     (np.log(3.0), 1.3),
     (np.log(0.05), 0.8),
