@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Cohort
+from toolkit.config.measures import Calendar, Cohort
 from toolkit.config.modalities import EventSequence, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText
@@ -29,6 +29,7 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.modalities import Nodes, Sequences
 from toolkit.prepare import cohort as cohorts
 from toolkit.prepare import graphs, leaks, sequences, texts
+from toolkit.prepare.calendars import need_holidays
 from toolkit.prepare.cohort import COHORT, NODES
 from toolkit.prepare.compiled import Compiled, Declaration, Kept, fingerprint
 from toolkit.prepare.features import CompiledSet, Feature, Tabular, compile_set
@@ -130,6 +131,8 @@ def compile_all(
     events: list[CompiledSequence] = []
     drawn: dict[str, RelationGraph] = {}
     for name, node in declaration.features.items():
+        if isinstance(node, Calendar):
+            need_holidays(name, node, cutoffs, declaration.cohort.timezone)
         if isinstance(node, EventSequence):
             events.append(compile_sequence(name, node, tables, frame))
         elif isinstance(node, RelationGraph):

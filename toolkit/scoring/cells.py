@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from sqlglot import exp
 
-from toolkit.config.measures import Attributes, Calendar
+from toolkit.config.calendars import Calendar
+from toolkit.config.measures import Attributes
 from toolkit.config.tables import Column, Table
 from toolkit.data import contract, ingest, sql
 from toolkit.data.contract import A_NAME
@@ -135,7 +136,8 @@ def _columns_are_enough(declared: Declaration) -> None:
         raise ConfigError("the cohort has cutoffs: its features are of a moment", where="cohort", fix=fix)
     for name, node in declared.features.items():
         own = isinstance(node, Attributes) and node.table == entity
-        if not own and not isinstance(node, Calendar):
+        own |= isinstance(node, Calendar) and node.table in (None, entity)
+        if not own:
             raise ConfigError(
                 f"feature set `{name}` is made of more than the columns of `{entity}`",
                 where=f"features.{name}",

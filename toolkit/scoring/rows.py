@@ -134,7 +134,7 @@ class Rows:
             raise self._unknown(unknown, by_feature)
         if not by_feature:
             assert self.cells is not None
-            features = self.cells.read(row)
+            features: Mapping[str, Any] = self.cells.read(row)
             expected = [name for name in self.cells.columns if name != self.key]
         else:
             features, expected = row, list(self.names)
