@@ -81,6 +81,14 @@ class Engine:
         """An Arrow table or a data frame under a name."""
         self.connection.register(name, table)
 
+    def add_function(self, name: str, function: Callable[[pa.Array], pa.Array]) -> None:
+        """A function from texts to numbers, [rows] each, that queries may call; it gets missing texts, too."""
+        options = {"type": "arrow", "null_handling": "special"}
+        self.connection.create_function(name, function, ["VARCHAR"], "DOUBLE", **options)
+
+    def remove_function(self, name: str) -> None:
+        self.connection.remove_function(name)
+
     def write(self, tree: exp.Expression, path: Path) -> None:
         """A query's rows as Parquet."""
         self.run(

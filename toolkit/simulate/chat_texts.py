@@ -67,7 +67,7 @@ PLAIN = (
     "two of us are joining", "the recording is up", "which time zone?", "I am new here", "see above",
     "moved to #help", "does it need a restart?", "we are on the old plan", "my guess is the cache", "brb", "here it is",
 )  # fmt: skip
-DENIALS = ("not", "not really", "never", "isn't", "hardly", "not that")
+DENIALS = ("not", "not really", "never", "no longer", "hardly", "not that")
 GOOD_SIGNS = ("🎉", "😀", "❤️", "👍", "🙌", ":)", ":-)", "😍")
 BAD_SIGNS = ("😡", "👎", "😞", "💔", "🙄", ":(", ":-(", "😭")
 NEGATED, SIGNED, SARCASTIC, WITHOUT = 0.125, 0.2, 0.04, 0.03
