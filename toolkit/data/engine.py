@@ -83,8 +83,14 @@ class Engine:
 
     def add_function(self, name: str, function: Callable[[pa.Array], pa.Array]) -> None:
         """A function from texts to numbers, [rows] each, that queries may call; it gets missing texts, too."""
-        options = {"type": "arrow", "null_handling": "special"}
-        self.connection.create_function(name, function, ["VARCHAR"], "DOUBLE", **options)
+        self.connection.create_function(
+            name,
+            function,
+            ["VARCHAR"],
+            "DOUBLE",
+            type="arrow",
+            null_handling="special",  # type: ignore[call-overload]
+        )
 
     def remove_function(self, name: str) -> None:
         self.connection.remove_function(name)

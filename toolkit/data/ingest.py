@@ -243,12 +243,12 @@ def _type(columns: dict[str, Column], table: Table, engine: Engine) -> list[str]
             else:
                 reasons.append(why)
     reason = exp.Coalesce(this=reasons[0], expressions=[*reasons[1:], exp.null()]) if reasons else exp.null()
-    why = sql.named(exp.cast(reason, "VARCHAR"), REASON)
+    broken = sql.named(exp.cast(reason, "VARCHAR"), REASON)
     with lexicon.functions(_scores(table, columns), engine) as functions:
         for name, function in functions.items():
             text = contract.present(table.score[name].of, columns[table.score[name].of])
             values.append(sql.named(sql.call(function, text), name))
-        engine.keep(TYPED, exp.select(sql.col(ROW), *values, why).from_(sql.table(RAW)))
+        engine.keep(TYPED, exp.select(sql.col(ROW), *values, broken).from_(sql.table(RAW)))
     if not excused:
         return []
     counts = [sql.named(exp.Count(this=why), name) for name, why in excused.items()]

@@ -50,22 +50,24 @@ def compile_expressions(
         value = exp.cast(exp.paren(substitute(expression, values)), "DOUBLE")
         tree = tree.select(sql.named(value, key))
         sources = frozenset(source for c in expression.columns for source in known[c].sources)
-        text = f"{node.features[key].strip()}"
-        features.append(Feature(f"{name}.{key}", name, "numeric", None, sources, "as declared", text))
+        features.append(
+            Feature(
+                f"{name}.{key}", name, "numeric", None, sources, "as declared", node.features[key].strip()
+            )
+        )
     steps = tuple(step for part in used for step in part.query.steps)
     tables = frozenset(table for part in used for table in part.query.tables)
     return CompiledSet(name, tuple(features), Query(tree, steps, tables=tables))
 
 
-def made_of(declared: Mapping[str, FeatureSet], features: Sequence[str]) -> dict[str, frozenset[str]]:
-    """Feature of an expression set → the features that it reads. features: names of all features."""
-    found = {}
-    for name, node in declared.items():
-        if isinstance(node, Expressions):
-            for key, text in node.features.items():
-                where = f"features.{name}.features.{key}"
-                found[f"{name}.{key}"] = sql.expression(text, features, where).columns
-    return found
+def made_of(declared: Mapping[str, FeatureSet], features: Sequence[str]) -> dict[str, sql.Expression]:
+    """Feature of an expression set → its expression, which knows what it reads. features: names of all of them."""
+    return {
+        f"{name}.{key}": sql.expression(text, features, f"features.{name}.features.{key}")
+        for name, node in declared.items()
+        if isinstance(node, Expressions)
+        for key, text in node.features.items()
+    }
 
 
 def recomputed(
@@ -75,18 +77,15 @@ def recomputed(
 
     columns: all features as in the matrix [rows], the changed ones with their new values.
     """
-    stale = {name: read for name, read in made_of(declared, list(columns)).items() if read & set(changed)}
+    stale = {n: e for n, e in made_of(declared, list(columns)).items() if e.columns & set(changed)}
     if not stale:
         return {}
-    given = {name: _as_arrow(columns[name]) for name in sorted(frozenset().union(*stale.values()))}
+    given = {
+        name: _as_arrow(columns[name]) for name in sorted({c for e in stale.values() for c in e.columns})
+    }
     engine.register(GIVEN, pa.table({ROW: np.arange(len(next(iter(given.values())))), **given}))
-    values = []
-    for name in stale:
-        part, _, key = name.partition(".")
-        text = declared[part].features[key]  # type: ignore[union-attr,index,call-overload]
-        tree = sql.expression(text, given, f"features.{name}").tree
-        values.append(sql.named(exp.cast(exp.paren(tree), "DOUBLE"), name))
-    rows = engine.arrow(exp.select(*values).from_(sql.table(GIVEN)).order_by(col(ROW)))
+    values = [sql.named(exp.cast(exp.paren(e.of(GIVEN)), "DOUBLE"), name) for name, e in stale.items()]
+    rows = engine.arrow(exp.select(*values).from_(sql.table(GIVEN)).order_by(col(ROW, GIVEN)))
     return {name: rows[name].to_numpy().astype(np.float32) for name in stale}
 
 

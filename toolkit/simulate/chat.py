@@ -27,7 +27,7 @@ the last six weeks, at an hour from 6 to 22 (UTC) on any weekday, drawn without 
 of an answer within a day is linear in how near the hour is to the user's peak, in the weekday, in mood, in drive and in
 how many contacts the four weeks before had.
 
-**Exported**, after the last Sunday: `users.csv` (user_id, joined_at, region), `messages.csv` (message_id, user_id,
+**Exported** on the Monday after the last week, at nine, with what is planned for the week that has begun: `users.csv` (user_id, joined_at, region), `messages.csv` (message_id, user_id,
 sent_at, channel, reply_to, reply_seconds, text), `contacts.csv` (contact_id, user_id, planned_at, send_at, topic),
 `answers.csv` (contact_id, user_id, answered_at). Stamps are UTC.
 """
@@ -76,11 +76,12 @@ def simulate(world: ChatWorld, folder: Path, progress: Callable[[str, float], No
 
     tell("users", 0.0)
     users = chat_story.draw(world.size, world.weeks, np.random.default_rng([world.seed, 0]))
-    left = chat_truth.left_weeks(users, world.weeks, world.seed)
+    left = chat_truth.left_weeks(users, world.weeks + 1, world.seed)
     chat_tables.write_users(users, folder, np.random.default_rng([world.seed, 2]))
     chances = []
-    with chat_tables.Export(folder, users, np.random.default_rng([world.seed, 3])) as export:
-        for week, state in chat_story.weeks_of(users, world.weeks, world.seed):
+    rng = np.random.default_rng([world.seed, 3])
+    with chat_tables.Export(folder, users, world.weeks, rng) as export:
+        for week, state in chat_story.weeks_of(users, world.weeks + 1, world.seed):
             if week % 8 == 0:
                 tell(f"week {week}", 0.05 + 0.95 * week / world.weeks)
             here = (users.arrival <= week) & (week < left)

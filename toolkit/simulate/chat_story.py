@@ -158,7 +158,7 @@ def positive(mood: Array, noise: Array) -> Array:
 def expected_tone(mood: Array) -> Array:
     """The mean of +1, 0 and -1 over messages written in a mood."""
     at, weight = np.polynomial.hermite_e.hermegauss(9)
-    chance = sum(w * positive(mood, x) for x, w in zip(at, weight, strict=True)) / weight.sum()
+    chance = positive(mood[:, None], at) @ weight / weight.sum()
     return OPINION * (2 * chance - 1)
 
 

@@ -20,6 +20,7 @@ WEEK, DAY, HOUR = 7 * 86_400, 86_400, 3_600  # seconds
 CHANNELS = ("general", "help", "random", "showcase", "feedback")
 TOPICS = ("survey", "feature news", "event invitation", "feedback request")
 CONTACTED, LATELY = 0.3, 6  # share of those who have written in so many weeks
+EXPORTED = 9 * HOUR  # after the last week
 EARLIEST, LATEST = 6, 22  # hours (UTC) at which outreach is sent
 PLANNED = 6 * HOUR  # before the week begins
 REPLY, REPLY_SECONDS = 0.45, np.log(1_500)
@@ -49,7 +50,8 @@ def write_users(users: Users, folder: Path, rng: np.random.Generator) -> None:
 class Export:
     """`messages.csv`, `contacts.csv` and `answers.csv`, week by week."""
 
-    def __init__(self, folder: Path, users: Users, rng: np.random.Generator) -> None:
+    def __init__(self, folder: Path, users: Users, weeks: int, rng: np.random.Generator) -> None:
+        self.end = WEEK * weeks + EXPORTED
         self.users, self.rng = users, rng
         self.ids = user_ids(len(users.mood))
         self.hours, self.weekdays = story.hours(users).cumsum(axis=1), story.weekdays(users).cumsum(axis=1)
@@ -76,6 +78,7 @@ class Export:
         day = _drawn(self.weekdays[who], rng)
         second = DAY * day + HOUR * _drawn(self.hours[who], rng) + rng.integers(0, HOUR, len(who))
         order = np.argsort(second, kind="stable")
+        order = order[WEEK * week + second[order] < self.end]
         who, second = who[order], second[order]
         opinion = rng.random(len(who)) < story.OPINION
         positive = rng.random(len(who)) < story.positive(state.mood[who], rng.standard_normal(len(who)))
@@ -115,7 +118,7 @@ class Export:
             "contact_id": ids, "user_id": user, "planned_at": planned, "send_at": stamps(send),
             "topic": _names(TOPICS, len(who), rng),
         })  # fmt: skip
-        yes = np.flatnonzero(answered)
+        yes = np.flatnonzero(answered & (send + delay < self.end))
         yes = yes[np.argsort((send + delay)[yes], kind="stable")]
         self._add("answers", {
             "contact_id": ids.take(pa.array(yes)), "user_id": user.take(pa.array(yes)),
