@@ -8,7 +8,7 @@ goes through the same encoder, model and calibrator as any other: with its own v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from toolkit.actions.ranked import DIGITS, Standing, heading_of, score_column, shown
 from toolkit.bundling import Head, Scorer
-from toolkit.config.listing import WhatIf
+from toolkit.config.listing import Choice, WhatIf
 from toolkit.config.measures import Calendar, type_of
+from toolkit.config.modalities import RelationGraph
 from toolkit.config.schema import Config
 from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables
@@ -36,6 +37,7 @@ from toolkit.report.listed import days_of
 from toolkit.scoring.batch import Scored
 from toolkit.training.split import TRAIN
 
+AT_A_TIME = 200_000  # rows scored at once, combinations of a row counted as rows
 Value = float | str
 
 
@@ -57,36 +59,52 @@ def check(config: Config, features: Sequence[Feature], tables: Tables) -> None:
     follows = {name: found.columns for name, found in made_of(config.features, list(by_name)).items()}
     chosen = {choice.feature for choice in node.choose.values()}
     for heading, choice in node.choose.items():
-        at = f"{where}.{heading}"
-        if choice.feature not in by_name:
-            raise ConfigError(f"`{choice.feature}` is not a feature", where=f"{at}.feature",
-                              fix=did_you_mean(choice.feature, by_name))  # fmt: skip
-        if choice.feature in follows:
-            read = ", ".join(f"`{name}`" for name in sorted(follows[choice.feature]))
-            raise ConfigError(
-                f"`{choice.feature}` follows from {read}", where=f"{at}.feature", fix="choose those"
-            )
-        numeric = by_name[choice.feature].kind == "numeric"
-        if numeric == isinstance(choice.values[0], str):
-            raise ConfigError(
-                f"`{choice.feature}` is {'a number' if numeric else 'a text'}, and `{choice.values[0]}` is none",
-                where=f"{at}.values", fix="numbers for a number, quoted texts for a text",
-            )  # fmt: skip
-        stays = by_name.keys() - chosen - {name for name, read in follows.items() if read & chosen}
-        if isinstance(
-            config.features[by_name[choice.feature].set], Calendar
-        ):  # its parts are chosen one by one
-            stays -= {name for name in stays if by_name[name].set == by_name[choice.feature].set}
-        told = _told(by_name[choice.feature], tables)
-        for name in sorted(stays):
+        _can_be_chosen(choice, f"{where}.{heading}", by_name, follows)
+    drawn = {n for graph in config.features.values() if isinstance(graph, RelationGraph) for n in graph.nodes}
+    stays = by_name.keys() - chosen - follows.keys()  # what follows says what the features say that it reads
+    for heading, choice in node.choose.items():
+        feature = by_name[choice.feature]
+        told, others = _told(feature, tables), stays
+        if isinstance(config.features[feature.set], Calendar):  # its parts are chosen one by one
+            others = {name for name in stays if by_name[name].set != feature.set}
+        for name in sorted(others):
             if shared := told & by_name[name].sources:
                 table, column = min(shared)
                 raise ConfigError(
                     f"`{name}` is made of `{table}.{column}`, as `{choice.feature}` is, and would keep its value",
-                    where=f"{at}.feature",
+                    where=f"{where}.{heading}.feature",
                     why="the row would say two things of one column",
                     fix=f"choose `{name}`, too, make it an expression over `{choice.feature}`, or leave it out",
                 )
+        if feature.set in drawn:
+            raise ConfigError(
+                f"`{choice.feature}` also describes nodes of a graph, where it would keep its value",
+                where=f"{where}.{heading}.feature",
+                fix="choose a feature of a set that no graph has among its `nodes`",
+            )
+
+
+def _can_be_chosen(
+    choice: Choice, where: str, features: Mapping[str, Feature], follows: Mapping[str, Collection[str]]
+) -> None:
+    if choice.feature not in features:
+        raise ConfigError(
+            f"`{choice.feature}` is not a feature",
+            where=f"{where}.feature",
+            fix=did_you_mean(choice.feature, features),
+        )
+    if choice.feature in follows:
+        read = ", ".join(f"`{name}`" for name in sorted(follows[choice.feature]))
+        raise ConfigError(
+            f"`{choice.feature}` follows from {read}", where=f"{where}.feature", fix="choose those"
+        )
+    numeric = features[choice.feature].kind == "numeric"
+    if numeric == isinstance(choice.values[0], str):
+        raise ConfigError(
+            f"`{choice.feature}` is {'a number' if numeric else 'a text'}, and `{choice.values[0]}` is none",
+            where=f"{where}.values",
+            fix="numbers for a number, quoted texts for a text",
+        )
 
 
 def unseen(config: Config, prepared: Prepared) -> list[str]:
@@ -119,25 +137,28 @@ class Tried:
 
 def try_all(scorer: Scorer, scored: Scored, head: Head, rows: NDArray[np.intp], node: WhatIf) -> Tried:
     """Score some rows (positions) under every combination of the choices."""
-    features = scorer.declaration.features
-    some = {name: column[rows] for name, column in scored.matrix.columns.items()}
-    besides, X = scored.besides.some(rows), scored.X[rows]
     place = {column.name: index for index, column in enumerate(scorer.encoder.columns)}
     chosen = [choice.feature for choice in node.choose.values()]
     values_of: list[Sequence[Value]] = [choice.values for choice in node.choose.values()]
     combinations = list(product(*values_of))
     raw = np.empty((len(rows), len(combinations)))
-    engine = Engine(threads=1)  # of few rows
+    engine = Engine(threads=1)  # in the order of rows
     try:
-        for number, values in enumerate(combinations):
-            pairs = zip(chosen, values, strict=True)
-            new: dict[str, Any] = {name: _whole(value, some[name]) for name, value in pairs}
-            new |= recomputed(features, some | new, chosen, engine)
-            at = [place[name] for name in new]
-            part = Encoder(tuple(scorer.encoder.columns[c] for c in at), scorer.encoder.capped)
-            changed = X.copy()
-            changed[:, at] = part.transform(new, len(rows)).X
-            raw[:, number] = scorer.models[head.model].predict(changed, besides)[head.position]
+        for some in np.array_split(np.arange(len(rows)), len(raw.ravel()) // AT_A_TIME + 1):
+            if not len(some):
+                continue
+            at = rows[np.repeat(some, len(combinations))]  # each row, as often as there are combinations
+            columns = {name: column[at] for name, column in scored.matrix.columns.items()}
+            new: dict[str, Any] = {
+                name: _column([values[c] for values in combinations] * len(some), columns[name])
+                for c, name in enumerate(chosen)
+            }
+            new |= recomputed(scorer.declaration.features, columns | new, chosen, engine)
+            X, changed = scored.X[at], [place[name] for name in new]
+            encoder = Encoder(tuple(scorer.encoder.columns[c] for c in changed), scorer.encoder.capped)
+            X[:, changed] = encoder.transform(new, len(at)).X
+            said = scorer.models[head.model].predict(X, scored.besides.some(at))[head.position]
+            raw[some] = said.reshape(len(some), -1)
     finally:
         engine.close()
     raw = np.expm1(raw) if head.logged else raw
@@ -179,11 +200,11 @@ def _told(feature: Feature, tables: Tables) -> set[tuple[str, str]]:
     return set(feature.sources) - out
 
 
-def _whole(value: Value, column: Any) -> Any:
-    """A column of one value, of the kind that the matrix has."""
-    if isinstance(column, pd.Categorical):
-        return pd.Categorical([value] * len(column))
-    return np.full(len(column), value, np.float32)
+def _column(values: Sequence[Value], like: Any) -> Any:
+    """Values as a column of the matrix, of the kind that the feature's own column is."""
+    if isinstance(like, pd.Categorical):
+        return pd.Categorical(np.array(values, object))
+    return np.array(values, np.float32)
 
 
 def _plain(value: Value) -> Value | int:

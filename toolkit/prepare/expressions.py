@@ -44,7 +44,7 @@ def compile_expressions(
     for number, part in enumerate(used):
         alias = f"s{number}"
         tree = tree.join(sub(part.query.tree, alias), on=on_row(alias), join_type="left")
-        values |= {f.name: filled(col(f.column, alias), f.fill) for f in part.features}
+        values |= {f.name: _as_kept(f, alias) for f in part.features}
     features = []
     for key, expression in found.items():
         value = exp.cast(exp.paren(substitute(expression, values)), "DOUBLE")
@@ -58,6 +58,12 @@ def compile_expressions(
     steps = tuple(step for part in used for step in part.query.steps)
     tables = frozenset(table for part in used for table in part.query.tables)
     return CompiledSet(name, tuple(features), Query(tree, steps, tables=tables))
+
+
+def _as_kept(feature: Feature, alias: str) -> exp.Expression:
+    """A feature as the matrix holds it, numbers in 32 bits: so `recomputed` gives the same to the last bit."""
+    value = filled(col(feature.column, alias), feature.fill)
+    return value if feature.kind == "categorical" else exp.cast(exp.cast(value, "FLOAT"), "DOUBLE")
 
 
 def made_of(declared: Mapping[str, FeatureSet], features: Sequence[str]) -> dict[str, sql.Expression]:
