@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlglot import exp
 
-from toolkit.actions import ranked
+from toolkit.actions import ranked, what_if
 from toolkit.config.schema import Config
 from toolkit.data import sql
 from toolkit.data.tables import Loaded
@@ -200,7 +200,16 @@ def listing(config: Config, prepared: Prepared) -> list[str]:
         return []
     shown = ", ".join([*node.columns, *(f"reason_{n + 1}" for n in range(node.reasons))])
     notes = [f"  note: {text}" for text in ranked.unheard(config, prepared.compiled.features)]
-    return ["LISTING", f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}", *notes]
+    lines = ["LISTING", f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}"]
+    if node.what_if:
+        tried = ", ".join(
+            f"{choice.feature} ({len(choice.values)})" for choice in node.what_if.choose.values()
+        )
+        lines.append(
+            f"  {node.file}.best.csv: the best {node.what_if.best} choices of {tried} for each of them"
+        )
+        notes += [f"  note: {text}" for text in what_if.unseen(config, prepared)]
+    return [*lines, *notes]
 
 
 def statements(config: Config, prepared: Prepared) -> list[str]:

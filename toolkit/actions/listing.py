@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import bundling
-from toolkit.actions import changes
+from toolkit.actions import changes, what_if
 from toolkit.actions.changes import Dropped, Last, Moved
 from toolkit.actions.ranked import Ranked, Standing, list_of, score_column, stand, stem_of, telling
 from toolkit.actions.reasons import Once
@@ -163,6 +163,13 @@ def _write(
         "previous": {"snapshot": last.snapshot} | counts if last else None,
     })  # fmt: skip
     lines = _lines(stem, snapshot, size, standing, last, counts)
+    if node := scorer.listing.what_if:
+        found = what_if.best(scorer, scored, standing)
+        cells = zip(*(found[name].to_pylist() for name in found.column_names), strict=True)
+        write_csv(folder / f"{stem}.best.csv", found.column_names, cells)
+        lines.append(
+            f"  {stem}.best.csv: the best {node.best} of {node.combinations:,} choices for each of them"
+        )
     return Written(ranked, stem, head.model, head in scorer.heads, len(standing), lines)
 
 

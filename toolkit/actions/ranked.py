@@ -151,7 +151,7 @@ def list_of(scorer: Scorer, scored: Scored, standing: Standing, once: reasons.On
     if head.type == "multiclass":
         classes = [head.classes[i] for i in standing.decision[:size]]
         columns[f"CLASS_{head.name.upper()}"] = pa.array(classes, pa.string())
-    columns |= _shown(listing.columns, scored, entity, rows)
+    columns |= shown(listing.columns, scored, entity, rows)
     for number, texts in enumerate(_reasons(scorer, scored, standing, rows, once), 1):
         columns[f"reason_{number}"] = pa.array(texts, pa.string())
     return Ranked(pa.table(columns), key, head.name)
@@ -181,9 +181,7 @@ def stem_of(scorer: Scorer, head: Head) -> str:
     return ".".join(parts)
 
 
-def _shown(
-    named: Mapping[str, str], scored: Scored, entity: Loaded, rows: NDArray[np.intp]
-) -> dict[str, Any]:
+def shown(named: Mapping[str, str], scored: Scored, entity: Loaded, rows: NDArray[np.intp]) -> dict[str, Any]:
     """The declared columns of some rows: features as they are in the matrix, else cells of the entity table."""
     features = scored.matrix.columns
     wanted = [name for name in dict.fromkeys(named.values()) if name not in features]

@@ -363,7 +363,24 @@ class Measures(FeatureNode):
     features: dict[str, Measure] = Field(min_length=1)
 
 
+class Expressions(FeatureNode):
+    """Expressions over features of other sets: interactions, differences, parts of a circle."""
+
+    kind: Literal["expressions"]
+    features: dict[str, str] = Field(
+        min_length=1, description="name → SQL expression over features of other sets, as `set.feature`"
+    )
+
+
 FeatureSet = Annotated[
-    Attributes | Windows | Calendar | Neighbours | Measures | HashedText | EventSequence | RelationGraph,
+    Attributes
+    | Windows
+    | Calendar
+    | Neighbours
+    | Measures
+    | Expressions
+    | HashedText
+    | EventSequence
+    | RelationGraph,
     Field(discriminator="kind"),
 ]

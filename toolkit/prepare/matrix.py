@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Calendar, Cohort
+from toolkit.config.measures import Calendar, Cohort, Expressions
 from toolkit.config.modalities import EventSequence, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText
@@ -32,6 +32,7 @@ from toolkit.prepare import graphs, leaks, sequences, texts
 from toolkit.prepare.calendars import need_holidays
 from toolkit.prepare.cohort import COHORT, NODES
 from toolkit.prepare.compiled import Compiled, Declaration, Kept, fingerprint
+from toolkit.prepare.expressions import compile_expressions
 from toolkit.prepare.features import CompiledSet, Feature, Tabular, compile_set
 from toolkit.prepare.frame import CUTOFF, ENTITY, ROW, Frame
 from toolkit.prepare.frame import Source as ColumnSource
@@ -137,9 +138,13 @@ def compile_all(
             events.append(compile_sequence(name, node, tables, frame))
         elif isinstance(node, RelationGraph):
             drawn[name] = node
-        else:
+        elif not isinstance(node, Expressions):
             tabular[name] = node
     sets = {name: _compile_set(name, node, tables, frame, hidden) for name, node in tabular.items()}
+    columns = {name: part for name, part in sets.items() if not isinstance(part, CompiledText)}
+    for name, node in declaration.features.items():
+        if isinstance(node, Expressions):
+            sets[name] = compile_expressions(name, node, columns, frame)
     nodes, described = rows, sets
     if drawn and (everybody := cohorts.everybody(declaration.cohort)):
         nodes = kept(NODES, everybody, cutoffs, tables, engine, cache)

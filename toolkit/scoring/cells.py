@@ -143,6 +143,8 @@ def _columns_are_enough(declared: Declaration) -> None:
                 where=f"features.{name}",
                 fix=fix,
             )
+    if declared.dataset.tables[entity].score:
+        raise ConfigError(f"texts of `{entity}` are scored", where=f"dataset.tables.{entity}.score", fix=fix)
     if declared.cohort.having or any(t.on_bad_row == "leave_out" for t in declared.dataset.tables.values()):
         raise ConfigError("who is in the cohort depends on other tables", where="cohort", fix=fix)
 
