@@ -127,7 +127,10 @@ class Rows:
         answer: dict[str, Any] = {}
         if row.get(self.key) is not None and self.key not in self._features:
             answer["entity"] = str(row[self.key])
-        by_feature = len(foreign) < len(row) - (self.key in foreign) or not self.cells
+        sets = self.scorer.declaration.features
+        by_feature = not self.cells or any(
+            name in self._features or str(name).partition(".")[0] in sets for name in row
+        )
         if unknown := [
             name for name in foreign if name not in self._columns or (by_feature and name != self.key)
         ]:
