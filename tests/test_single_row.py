@@ -171,7 +171,7 @@ tables:
     known: always
     infer: true
     columns: {age: {type: integer, ge: 0, le: 120, missing: ["-1"]}, plan: {type: text, values: [a, b, c]}}
-    derive: {old: age > 60, dear: price * coalesce(age, 50)}
+    derive: {old: age > 60, dear: 'price * coalesce(age, 50)'}
 """})  # fmt: skip
         run = bundle_of(work, "recipe=flat", "model=[lightgbm]", "+cohort.where='age >= 20'")
         scored, one = in_batch(run), Rows.read(run / "bundle")
