@@ -50,11 +50,15 @@ def figures(rows: pd.DataFrame, score: str, label: str, decision: str | None) ->
 
 def interval(rows: pd.DataFrame, *what: str | None) -> dict[str, tuple[float, float]]:
     """95 % of each figure, by drawing recipients."""
-    rng, groups = np.random.default_rng(0), [part for _, part in rows.groupby("entity")]
-    drawn = [
-        figures(pd.concat([groups[i] for i in rng.integers(0, len(groups), len(groups))]), *what)  # type: ignore[arg-type]
-        for _ in range(DRAWS)
-    ]
+    rng, groups = (
+        np.random.default_rng(0),
+        list(rows.reset_index(drop=True).groupby("entity").indices.values()),
+    )
+    some = rows[[name for name in what if name]]
+    drawn = []
+    for _ in range(DRAWS):
+        chosen = rng.integers(0, len(groups), len(groups))
+        drawn.append(figures(some.iloc[np.concatenate([groups[i] for i in chosen])], *what))  # type: ignore[arg-type]
     return {name: tuple(np.nanquantile([one[name] for one in drawn], [0.025, 0.975])) for name in WANTED}  # type: ignore[misc]
 
 
