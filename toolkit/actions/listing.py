@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import bundling
-from toolkit.actions import changes
+from toolkit.actions import changes, playbook
 from toolkit.actions.changes import Dropped, Last, Moved
-from toolkit.actions.ranked import Ranked, Standing, list_of, score_column, stand, stem_of, telling
+from toolkit.actions.playbook import Played
+from toolkit.actions.ranked import (
+    Ranked,
+    Standing,
+    list_of,
+    score_column,
+    stand,
+    stem_of,
+    telling,
+    tiers_of,
+)
 from toolkit.actions.reasons import Once
 from toolkit.bundling import Head, Scorer
 from toolkit.data.tables import Tables
@@ -38,7 +49,7 @@ class Written:
     """A list as written.
 
     stem: its file's name without `.csv`; chosen: whether by the chosen model; of: how many are ranked;
-    lines: what to say about it.
+    lines: what to say about it; tiers: tier → how many of all that are ranked; played: what to do about its rows.
     """
 
     ranked: Ranked
@@ -47,6 +58,8 @@ class Written:
     chosen: bool
     of: int
     lines: list[str]
+    tiers: dict[str, int]
+    played: Played | None = None
 
     def beginning(self) -> NextList:
         """What the report shows of it."""
@@ -162,8 +175,16 @@ def _write(
         "cutoff": cutoff_of(scored), "listed": size, "ranked": len(standing), "bundle": bundle,
         "previous": {"snapshot": last.snapshot} | counts if last else None,
     })  # fmt: skip
-    lines = _lines(stem, snapshot, size, standing, last, counts)
-    return Written(ranked, stem, head.model, head in scorer.heads, len(standing), lines)
+    lines, chosen, played = _lines(stem, snapshot, size, standing, last, counts), head in scorer.heads, None
+    tiers = Counter(tiers_of(scorer, scored, standing) or [])
+    found = {name: tiers[name] for name in reversed(scorer.listing.tiers) if tiers}
+    if found:
+        lines.append("  " + ", ".join(f"{name} {many:,}" for name, many in found.items()))
+    if playbook.is_for(scorer, head.name, chosen):
+        played = playbook.play(scorer, scored, standing, ranked, once)
+        playbook.write(played, folder, stem)
+        lines += played.lines(stem)
+    return Written(ranked, stem, head.model, chosen, len(standing), lines, found, played)
 
 
 def _compared(table: pa.Table, moved: Sequence[Moved]) -> pa.Table:

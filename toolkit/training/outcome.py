@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.evaluation.lists import AtSize, Steadiness
 from toolkit.evaluation.metrics import HEADLINE
+from toolkit.evaluation.tiers import Tier
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted, Task
 from toolkit.prepare.audit import Finding
@@ -79,7 +80,8 @@ class Outcome:
     rows: positions of validation and test rows in the matrix, in that order; y: their labels
     [rows, targets], those of test rows NaN until the door has opened; idle: features that say nothing in
     training rows → why; models: name → configuration as fitted; studies: what tuning tried for them;
-    lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets).
+    lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets); tiers:
+    target → what its chosen model's tiers are worth on the test, where there are tiers.
     """
 
     assignment: Assignment
@@ -100,6 +102,7 @@ class Outcome:
     coherence: dict[str, float] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    tiers: dict[str, list[Tier]] = field(default_factory=dict)
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:
