@@ -34,6 +34,7 @@ from toolkit.report.listed import days_of
 from toolkit.report.lists import file_name
 from toolkit.scoring.batch import Scored
 
+ALIKE = 0.5  # of what the speaker of a story adds
 MOST_EXACT = 2.0**53  # whole numbers beyond it are not exact
 
 
@@ -253,7 +254,7 @@ class Told:
 
     values: what each column adds to the score [rows, columns]; chosen: of each row the columns of its reasons,
     strongest first, those that raise the score before those that lower it; X: [rows, columns] as the model sees
-    them; words: of each column; features: their names.
+    them; words: of each column; stories: of each column those that tell the same story, and are called something.
     """
 
     values: Floats
@@ -262,7 +263,7 @@ class Told:
     usual: NDArray[np.float32]
     columns: Sequence[Column]
     words: list[str]
-    features: list[str]
+    stories: list[list[int]]
 
     def say(self, row: int, c: int) -> str:
         """A reason in words."""
@@ -271,14 +272,20 @@ class Told:
             self.words[c], float(self.X[row, c]), float(self.usual[c]), self.columns[c], lowers=lowers
         )
 
-    def sides(self, row: int, most: int) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-        """The reasons that raise a row's score, and those that lower it: (feature, text), at most so many each."""
-        up = [c for c in self.chosen[row] if self.values[row, c] >= 0]
-        down = [c for c in self.chosen[row] if self.values[row, c] < 0]
-        raising, lowering = (
-            [(self.features[c], self.say(row, c)) for c in side[:most]] for side in (up, down)
-        )
-        return raising, lowering
+    def sides(self, row: int, most: int) -> tuple[list[list[int]], list[list[int]]]:
+        """The columns of at most so many reasons that raise a row's score, and of those that lower it.
+
+        Each reason is the column that speaks, and after it those of the same story that pull as it does, half as
+        much or more.
+        """
+        sides: tuple[list[list[int]], list[list[int]]] = [], []
+        for c in self.chosen[row]:
+            lowers = int(self.values[row, c] < 0)
+            if len(sides[lowers]) < most:
+                pull = self.values[row] * (-1 if lowers else 1)
+                also = [o for o in self.stories[c] if o != c and pull[o] >= ALIKE * pull[c]]
+                sides[lowers].append([c, *sorted(also, key=lambda o: -pull[o])])
+        return sides
 
 
 def told(
@@ -300,9 +307,9 @@ def told(
     silent = [c for c, feature in enumerate(features) if not called.get(feature.name, feature.name)]
     chosen = reasons.strongest(values, stories, len(stories), silent)
     words = [reasons.described(feature, called) for feature in features]
-    return Told(
-        values, chosen, X, scorer.usual, scorer.encoder.columns, words, [feature.name for feature in features]
-    )
+    loud = [c for c in range(len(features)) if c not in silent]
+    alike = [[o for o in loud if stories[o] == stories[c]] for c in range(len(features))]
+    return Told(values, chosen, X, scorer.usual, scorer.encoder.columns, words, alike)
 
 
 def _reasons(

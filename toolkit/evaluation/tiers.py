@@ -72,8 +72,10 @@ def judge(
     for place, (name, least) in enumerate(tiers.items()):
         inside, above = has & (at == place), has & (at >= place)
         precision, within = _share(above & yes, above, entity, boot)
-        recall, reached = _share(above & yes, yes, entity, boot)
-        wrong, wrongly = _share(above & ~yes, has & ~yes, entity, boot)
+        recall, reached = _share(
+            above & yes, yes, entity, boot if place else None
+        )  # all rows: 1, for certain
+        wrong, wrongly = _share(above & ~yes, has & ~yes, entity, boot if place else None)
         observed, around = _share(inside & yes, inside, entity, boot)
         acting = Acting(
             int(above.sum()), above.sum() / n if n else NAN, precision, within,
