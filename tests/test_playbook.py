@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import SHOP, Work, shop_files, write_files
+from pydantic import ValidationError
 
 from toolkit import bundling
 from toolkit.actions import playbook, ranked
@@ -26,10 +27,13 @@ from toolkit.actions.played import Action, Played, assigned, write
 from toolkit.cli.main import main
 from toolkit.config.deadline import due
 from toolkit.config.playbook import Rules
-from toolkit.config.schema import Engine
+from toolkit.config.schema import Config, Engine
 from toolkit.config.tables import FolderSource
 from toolkit.data.cache import Cache
+from toolkit.errors import UserError
+from toolkit.prepared import prepare
 from toolkit.scoring import batch
+from toolkit.workplace import workplace
 
 LISTING = "file: calls\nsize: 1000\ntiers: {low: 0, medium: 0.15, high: 0.3, critical: 0.45}\n"
 PLAYBOOK = """\
@@ -388,49 +392,103 @@ class TestDeadlines:
         assert set(texts(work.folder / "run/calls.actions.csv").deadline) == {"within 2 days"}
 
 
+@pytest.fixture(scope="module")
+def refused(finished: Path) -> Callable[[str], str]:
+    """A playbook's YAML → the mistakes that are found in it before anything is fitted; "" if there is none."""
+    config = Config.model_validate(yaml.safe_load((finished / "run/config.yaml").read_text()))
+    with contextlib.chdir(finished), workplace(config, lambda *_: None) as work:
+        prepared = prepare(config, work)
+
+    def said(declared: str) -> str:
+        plain = config.model_dump() | {"playbook": yaml.safe_load(declared)}
+        try:
+            changed = Config.model_validate(plain)
+        except ValidationError as error:
+            return "\n".join(
+                f"{'.'.join(map(str, one['loc']))}: {one.get('ctx', {}).get('error', one['msg'])}"
+                for one in error.errors()
+            )
+        try:
+            with contextlib.chdir(finished):
+                found = prepared.compiled
+                playbook.check(changed, found.features, prepared.tables, found.labels)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    return said
+
+
 class TestMistakes:
+    @pytest.mark.parametrize(
+        ("old", "new", "key", "says"),
+        [
+            ("tier: [high,", "tier: [hihg,", "playbook.rules.lately.when.tier.0", "did you mean `high`?"),
+            ("  medium: {", "  medum: {", "playbook.otherwise.medum", "did you mean `medium`?"),
+            ("of {town}", "of {twon}", "playbook.rules.young.message", "did you mean `town`?"),
+            ("of {town}", "of {secret}", "playbook.rules.young.message", "nothing is declared that `{secret}`"),
+            ("of {town}", "of {town.__class__}", "playbook.rules.young.message", "`{town.__class__}` is no `{name}`"),
+            ("of {town}", "of {town", "playbook.rules.young.message", "braces stand around the name"),
+            ("{score}", "{score:.0%}", "playbook.rules.young.message", "did you mean `score`?"),
+            ("    deadline: 2 business days\n", "", "playbook.rules.young.message", "`{deadline}`"),
+            ("{reason}", "{reason_3}", "playbook.rules.young.message", "did you mean `reason_2`?"),
+            ("missing: {town:", "missing: {twon:", "playbook.missing.twon", "did you mean `town`?"),
+            ("2 business days", "2 hours", "young.deadline", "a deadline is a day"),
+            ("2 business days", "soon", "young.deadline", "is not a span of time"),
+            ("columns: {town: town", "columns: {score: town", "columns", "choose another name"),
+            ("columns: {town: town", "columns: {a b: town", "columns", "a name has letters"),
+            ("priority: 1", "priority: 11", "young.priority", "less than or equal to 9"),
+            ("action: Call", "acton: Call", "young.acton", "not permitted"),
+            # what only the data shows
+            ("reason: [profile.age]", "reason: [profile.aeg]", "playbook.rules.young.when.reason.0", "did you mean `profile.age`?"),
+            ("reason: [profile.age]", "reason: ['usage.*']", "playbook.rules.young.when.reason.0", "no feature is called `usage.*`"),
+            ("where: age < 40", "where: agee < 40", "playbook.rules.young.when.where", "did you mean `age`?"),
+            ("where: age < 40", "where: age", "playbook.rules.young.when.where", "is no condition"),
+            ("where: age < 40", "where: age < 'x'", "playbook.rules.young.when.where", "values of their type"),
+            ("where: age < 40", "where: read_csv('x') < 40", "playbook.rules.young.when.where", "may not"),
+            ("where: age < 40", "where: (SELECT 1) < 40", "playbook.rules.young.when.where", "may not"),
+            ("orders: history.count_6mo", "orders: history.cuont_6mo", "playbook.columns.orders", "did you mean `history.count_6mo`?"),
+            ("column: desk", "column: dsek", "playbook.rules.young.owner.column", "did you mean `desk`?"),
+        ],
+    )  # fmt: skip
+    def test_are_told_with_key_and_fix(
+        self, refused: Callable[[str], str], old: str, new: str, key: str, says: str
+    ) -> None:
+        assert old in PLAYBOOK
+        message = refused(PLAYBOOK.replace(old, new))
+        assert key in message
+        assert says in message
+        assert refused(PLAYBOOK) == ""  # the control
+
     @pytest.mark.parametrize(
         ("old", "new", "where", "says"),
         [
-            ("tier: [high,", "tier: [hihg,", ":16 (playbook.rules.lately.when.tier.0)", "did you mean `high`?"),
-            ("  medium: {", "  medum: {", "(playbook.otherwise.medum)", "did you mean `medium`?"),
-            ("of {town}", "of {twon}", "(playbook.rules.young.message)", "did you mean `town`?"),
-            ("of {town}", "of {secret}", "(playbook.rules.young.message)", "nothing is declared that `{secret}`"),
-            ("of {town}", "of {town.__class__}", "(playbook.rules.young.message)", "`{town.__class__}` is no `{name}`"),
-            ("of {town}", "of {town", "(playbook.rules.young.message)", "braces stand around the name"),
-            ("{score}", "{score:.0%}", "(playbook.rules.young.message)", "did you mean `score`?"),
-            ("    deadline: 2 business days\n", "", "(playbook.rules.young.message)", "`{deadline}`"),
-            ("{reason}", "{reason_3}", "(playbook.rules.young.message)", "did you mean `reason_2`?"),
-            ("missing: {town:", "missing: {twon:", "(playbook.missing.twon)", "did you mean `town`?"),
-            ("{Anna: 5}", "{Ana: 5}", "Call", ""),  # anybody may stand in a column
-            ("2 business days", "2 hours", "(playbook.rules.young.deadline)", "a deadline is a day"),
-            ("2 business days", "soon", "(playbook.rules.young.deadline)", "is not a span of time"),
-            ("columns: {town: town", "columns: {score: town", "(playbook.columns)", "choose another name"),
-            ("priority: 1", "priority: 11", "(playbook.rules.young.priority)", "at most 9"),
-            ("action: Call", "acton: Call", "playbook.rules.young", "did you mean `action`?"),
-            # what only the data shows
-            ("reason: [profile.age]", "reason: [profile.aeg]", "(playbook.rules.young.when.reason.0)", "did you mean `profile.age`?"),
-            ("reason: [profile.age]", "reason: ['usage.*']", "(playbook.rules.young.when.reason.0)", "no feature is called `usage.*`"),
-            ("where: age < 40", "where: agee < 40", "(playbook.rules.young.when.where)", "did you mean `age`?"),
-            ("where: age < 40", "where: age", "(playbook.rules.young.when.where)", "is no condition"),
-            ("where: age < 40", "where: age < 'x'", "(playbook.rules.young.when.where)", "values of their type"),
-            ("where: age < 40", "where: read_csv('x') < 40", "(playbook.rules.young.when.where)", "may not"),
-            ("orders: history.count_6mo", "orders: history.cuont_6mo", "(playbook.columns.orders)", "did you mean `history.count_6mo`?"),
-            ("column: desk", "column: dsek", "(playbook.rules.young.owner.column)", "did you mean `desk`?"),
+            (
+                "of {town}",
+                "of {twon}",
+                "plays.yaml:13 (playbook.rules.young.message)",
+                "did you mean `town`?",
+            ),
+            (
+                "age < 40",
+                "agee < 40",
+                "plays.yaml:9 (playbook.rules.young.when.where)",
+                "did you mean `age`?",
+            ),
         ],
-    )  # fmt: skip
-    def test_are_told_with_file_line_and_fix_before_anything_is_fitted(
-        self, work: Work, old: str, new: str, where: str, says: str
-    ) -> None:
-        assert old in PLAYBOOK
+    )
+    def test_have_their_file_and_line(self, work: Work, old: str, new: str, where: str, says: str) -> None:
         work.write({**FILES, **shop(), "conf/playbook/plays.yaml": PLAYBOOK.replace(old, new)})
-        if not says:
-            assert work.run("plan", *WORDS).code == 0
-            return
         message = work.refused("plan", *WORDS)
-        assert "conf/playbook/plays.yaml:" in message
-        assert where in message
+        assert f"conf/playbook/{where}" in message
         assert says in message
+
+    def test_a_capacity_of_nobody_is_one_unless_a_column_may_name_him(
+        self, refused: Callable[[str], str]
+    ) -> None:
+        typo = PLAYBOOK.replace("{Anna: 5}", "{Ana: 5}")
+        assert refused(typo) == ""
+        assert "did you mean `Anna`?" in refused(typo.replace("{column: desk, otherwise: Bob}", "Bob"))
 
     def test_a_label_is_no_ground_for_an_action(self, work: Work) -> None:
         lines = ["id,label,x"] + [f"{n},{'yes' if n % 3 else 'no'},{n % 7}" for n in range(60)]
@@ -451,10 +509,6 @@ class TestMistakes:
         work.write({**FILES, **shop(), "conf/listing/calls.yaml": "file: calls\n"})
         assert "the list of `orders_again` has no tiers" in work.refused("plan", *WORDS)
 
-    def test_a_capacity_of_nobody_is_a_typo(self, work: Work) -> None:
-        work.write({**FILES, **shop(), "conf/playbook/plays.yaml": PLAYBOOK.replace("{column: desk, otherwise: Bob}", "Bob").replace("{Anna: 5}", "{Ana: 5}")})  # fmt: skip
-        assert "did you mean `Anna`?" in work.refused("plan", *WORDS)
-
     def test_a_playbook_needs_a_list_and_something_to_do(self, work: Work) -> None:
         work.write({**FILES, **shop(), "conf/playbook/empty.yaml": "kind: rules\n"})
         assert "listing=latest, or playbook=none" in work.refused("plan", *WORDS, "listing=none")
@@ -465,7 +519,7 @@ def as_run(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize("words", [[], ["model=[random_forest]"]], ids=["linear", "forest"])
+@pytest.mark.parametrize("words", [[], ["model=[random_forest]", "model.random_forest.trees=40"]], ids=["linear", "forest"])
 def test_on_real_donors_rules_find_their_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
