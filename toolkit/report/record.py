@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit import __version__
 from toolkit.config.schema import Config
+from toolkit.evaluation import tiers
 from toolkit.prepared import Prepared
 from toolkit.report.predictions import write_lists, write_predictions
 from toolkit.report.rejected import write_rejected
@@ -56,7 +57,7 @@ def write_data(prepared: Prepared, folder: Path) -> None:
 def write_outcome(config: Config, prepared: Prepared, outcome: Outcome, folder: Path) -> None:
     """What came out: audit, predictions, ranked lists, and what tuning tried."""
     write_json(folder / "audit.json", [finding.to_dict() for finding in outcome.findings])
-    write_predictions(prepared.matrix, outcome, folder / "predictions.parquet")
+    write_predictions(prepared.matrix, outcome, folder / "predictions.parquet", config.listing.tiers)
     if outcome.studies:
         write_json(folder / "tuning.json", {name: asdict(found) for name, found in outcome.studies.items()})
     zone = config.cohort.timezone
@@ -86,6 +87,7 @@ def metrics_of(
                                  "validation_basis": c.basis}
                        for c in outcome.of(task.name)},
             "groups": outcome.chosen(task.name).groups, "lists": outcome.lists.get(task.name, []),
+            "tiers": tiers.figures(outcome.tiers[task.name]) if task.name in outcome.tiers else None,
         }  # fmt: skip
     weights = {name: target.weight for name, target in config.target.items()}
     binary = [t.name for t in outcome.tasks if t.type == "binary"]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.config.schema import Config
-from toolkit.evaluation import metrics
+from toolkit.evaluation import metrics, tiers
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, difference, interval
 from toolkit.evaluation.curves import auc_error
 from toolkit.evaluation.gains import Z
@@ -203,6 +203,9 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
                 candidate.over_members[member.name] = _over(headline, candidate, by_name[member.name], draws)
             if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
                 candidate.behind = _over(headline, chosen, candidate, draws)
+        if wanted := config.listing.tiers_for(task.name, task.type):
+            probability = outcome.scores[(chosen.model, task.name)].probability[test]
+            outcome.tiers[task.name] = tiers.judge(y, probability, wanted, matrix.entity[rows], boot)
         if task.type == "binary":
             _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], place, boot))
 

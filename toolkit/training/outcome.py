@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.evaluation.lists import AtSize, Steadiness
 from toolkit.evaluation.metrics import HEADLINE
+from toolkit.evaluation.tiers import Tier
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted, Task
 from toolkit.prepare.audit import Finding
@@ -81,7 +82,9 @@ class Outcome:
     rows: positions of validation and test rows in the matrix, in that order; y: their labels
     [rows, targets], those of test rows NaN until the door has opened; idle: features that say nothing in
     training rows → why; models: name → configuration as fitted; studies: what tuning tried for them;
-    remarks: what else whoever ran it should read on the screen; lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets).
+    remarks: what else whoever ran it should read on the screen; lists: target → cutoff, rows, positives and
+    base rate of each list of the test (binary targets); tiers: target → what its chosen model's tiers are worth
+    on the test, where there are tiers.
     """
 
     assignment: Assignment
@@ -103,6 +106,7 @@ class Outcome:
     idle: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    tiers: dict[str, list[Tier]] = field(default_factory=dict)
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:
