@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from toolkit.config.names import WrongNameError, refuse
+from toolkit.config.names import Path, WrongNameError, refuse
 from toolkit.config.node import Node
 
 UNKNOWN = "unknown"  # the group of rows that have no value
@@ -44,7 +46,7 @@ class Protected(Node):
     @field_validator("bins")
     @classmethod
     def edges_increase(cls, value: list[float] | None) -> list[float] | None:
-        if value and any(low >= high for low, high in zip(value, value[1:], strict=False)):
+        if value and any(low >= high for low, high in pairwise(value)):
             raise ValueError("the edges must increase, for example [30, 45, 60]")
         return value
 
@@ -94,7 +96,9 @@ class Gate(Node):
         return value >= self.bound if self.at_least is not None else value <= self.bound
 
     def __str__(self) -> str:
-        return f"{self.measure} of {self.attribute} {'>=' if self.at_least is not None else '<='} {self.bound:g}"
+        return (
+            f"{self.measure} of {self.attribute} {'>=' if self.at_least is not None else '<='} {self.bound:g}"
+        )
 
 
 class Mitigation(Node):
@@ -127,7 +131,7 @@ class Fairness(Node):
 
     @model_validator(mode="after")
     def what_is_named_is_declared(self) -> Fairness:
-        paths: list[tuple[tuple[str | int, ...], str]] = [
+        paths: list[tuple[Path, str]] = [
             (("gates", index, "attribute"), gate.attribute) for index, gate in enumerate(self.gates)
         ]
         if self.mitigation:
@@ -142,10 +146,11 @@ class Fairness(Node):
         return self
 
 
-def wrong_in(fairness: Fairness, kinds: dict[str, str], tables: Any) -> list[WrongNameError]:
+def wrong_in(fairness: Fairness, kinds: Mapping[str, str], tables: Collection[str]) -> list[WrongNameError]:
     """Names of targets and tables that are none. kinds: target → its type; gates are about yes-or-no targets."""
     yes_or_no = [name for name, kind in kinds.items() if kind == "binary"]
-    found = []
+    found: list[WrongNameError] = []
+    path: Path
     for name, attribute in fairness.attributes.items():
         if attribute.table and attribute.table not in tables:
             path = ("fairness", "attributes", name, "table")

@@ -137,7 +137,7 @@ def compare(
             found.append(Group(name, None, f"fewer than {least} rows"))
             continue
         missing = _undefined(counts[name])
-        rates = {rate: NAN if rate in missing else float(frame.loc[name, rate]) for rate in RATES}
+        rates = {rate: NAN if rate in missing else float(frame[rate].loc[name]) for rate in RATES}
         ends = {}
         if draws:
             drawn = _rates(draws[name])
@@ -276,9 +276,7 @@ def _measure(
     left_out = tuple(name for name in compared if name not in able)
     if len(able) < 2:
         kinds = "positive and negative rows" if len(needs) > 1 else "positive rows"
-        return Measured(
-            measure, undefined=f"fewer than two groups have enough {kinds}", left_out=left_out
-        )
+        return Measured(measure, undefined=f"fewer than two groups have enough {kinds}", left_out=left_out)
     if measure == "disparate_impact" and not against:
         return Measured(measure, undefined="the reference group is withheld, or not among these rows")
     at = able.index(against) if against in able else 0
@@ -289,7 +287,9 @@ def _measure(
             who = "nobody" if measure != "disparate_impact" else f"nobody of `{against}`"
             return Measured(measure, undefined=f"{who} is selected", left_out=left_out)
     use = np.logical_or.reduce([masks[name] for name in able])
-    value = _by_fairlearn(measure, y[use].astype(int), decision[use].astype(int), names[use].astype(str), against)
+    value = _by_fairlearn(
+        measure, y[use].astype(int), decision[use].astype(int), names[use].astype(str), against
+    )
     ends = (NAN, NAN)
     if draws:
         ends = interval(gap(measure, _rates(np.stack([draws[name] for name in able], axis=1)), at))

@@ -158,7 +158,18 @@ def compile_all(
     leaks.refuse([*sets.values(), *events, *relations], labels, selections, parts, telling)
     protected.refuse([*sets.values(), *events, *relations], shielded, labels)
     labels |= dict.fromkeys(parts, "split")
-    compiled = Compiled(tables, cutoffs, list(sets.values()), events, relations, targets, labels, rows, nodes, protected=shielded)
+    compiled = Compiled(
+        tables,
+        cutoffs,
+        list(sets.values()),
+        events,
+        relations,
+        targets,
+        labels,
+        rows,
+        nodes,
+        protected=shielded,
+    )
     if not cutoffs:
         _needs_no_cutoffs(compiled, declaration)
     return compiled

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,9 @@ def said(protected: Sequence[CompiledProtected], tables: Tables) -> list[str]:
     for one in protected:
         if one.node.as_feature:
             what = one.node.feature or one.node.column
-            lines.append(f"protected attribute `{one.name}` may be seen by models (`{what}`, as_feature: true)")
+            lines.append(
+                f"protected attribute `{one.name}` may be seen by models (`{what}`, as_feature: true)"
+            )
             continue
         names = sorted(
             f"{table.name}.{column}"
@@ -161,16 +164,16 @@ def grouped(one: CompiledProtected, column: Any) -> pd.Categorical:
     """
     node = one.node
     if isinstance(column, pd.Categorical):
-        names = np.array([node.values.get(str(c), str(c)) for c in column.categories], object)
-        return _named(one, np.append(names, None)[column.codes])
+        names = [*(node.values.get(str(c), str(c)) for c in column.categories), None]
+        return _named(one, np.array(names, object)[column.codes])
     values = np.asarray(column, np.float64)
     if one.type in ("date", "timestamp"):
         values = values / DAYS_PER_YEAR
     known = ~np.isnan(values)
     if node.bins:
         labels = bin_names(node.bins)
-        codes = np.where(known, np.searchsorted(node.bins, values, side="right"), -1)
-        return pd.Categorical.from_codes(codes, categories=labels)
+        codes = np.where(known, np.searchsorted(node.bins, values, side="right"), -1).astype(np.intp)
+        return pd.Categorical.from_codes(codes, categories=pd.Index(labels))
     distinct, at = np.unique(values[known], return_inverse=True)
     texts = [f"{value:.9g}" for value in distinct]
     if one.type == "boolean":
@@ -194,5 +197,5 @@ def _named(one: CompiledProtected, names: np.ndarray) -> pd.Categorical:
 
 def bin_names(edges: Sequence[float]) -> list[str]:
     """`under 30`, `30 to under 60`, `60 or more`."""
-    between = [f"{low:g} to under {high:g}" for low, high in zip(edges, edges[1:], strict=False)]
+    between = [f"{low:g} to under {high:g}" for low, high in pairwise(edges)]
     return [f"under {edges[0]:g}", *between, f"{edges[-1]:g} or more"]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from toolkit.config.fairness import Gate
+from toolkit.config.fairness import Gate, Mitigation
 from toolkit.config.schema import Config
 from toolkit.evaluation import fairness
 from toolkit.evaluation.bootstrap import EntityBootstrap, interval
@@ -19,9 +20,9 @@ from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
 from toolkit.training.crossfit import held_out, obstacle
 from toolkit.training.figures import measured
-from toolkit.training.mitigation import GroupThresholds, choose_by_group, decide_by_group
+from toolkit.training.mitigation import able_groups, choose_by_group, decide_by_group, need_two
 from toolkit.training.outcome import Outcome
-from toolkit.training.threshold import choose
+from toolkit.training.threshold import ThresholdConfig, choose
 
 COSTS = ("f1", "precision", "recall", "selected")
 
@@ -104,7 +105,9 @@ def mitigate(config: Config, outcome: Outcome, matrix: Matrix, held: Any) -> Non
         has = ~np.isnan(y)
         rows = np.flatnonzero(has)
         kind, least = config.target[task.name].threshold or config.threshold, config.fairness.smallest_group
-        found = choose_by_group(kind, wanted, common, y[rows], raw[rows], groups[rows], least)
+        names = able_groups(wanted, y[rows], groups[rows], least)
+        need_two(wanted, names, least, task.name)
+        found = choose_by_group(kind, wanted, common, y[rows], raw[rows], groups[rows], names)
         outcome.common[task.name] = scores.decision.copy()
         able = held.eligible[task.name]
         parts = (slice(0, n), slice(n, None))
@@ -115,29 +118,35 @@ def mitigate(config: Config, outcome: Outcome, matrix: Matrix, held: Any) -> Non
         fold = held.fold[rows]
         if not common.by_rank and obstacle(fold, y[rows], classes=True) is None:
             cells = np.column_stack([raw[rows], groups.codes[rows]])
-
-            def fit(y: np.ndarray, cells: np.ndarray, kind: Any = kind) -> Any:
-                threshold = choose(kind, y, cells[:, 0])
-                there = _categories(cells[:, 1], groups)
-                least_left = max(1, int(least * len(y) / len(rows)))
-                some = choose_by_group(kind, wanted, threshold, y, cells[:, 0], there, least_left)
-                return lambda new: _apart(some, new, groups)
-
+            fit = partial(_fit, kind, wanted, groups.categories, names)
             decision[rows] = held_out(fit, y[rows], cells, fold)
         scores.decision = decision
         candidate.by_group = found
         candidate.validation = measured(config, task, y, scores, slice(0, n), has)
 
 
-def _categories(codes: np.ndarray, like: pd.Categorical) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes.astype(int), categories=like.categories)
+def _fit(
+    kind: ThresholdConfig,
+    wanted: Mitigation,
+    categories: pd.Index,
+    names: Sequence[str],
+    y: np.ndarray,
+    cells: np.ndarray,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """From labels [rows], and scores and codes of groups [rows, 2], to a function of the cells of other rows."""
 
+    def groups(cells: np.ndarray) -> pd.Categorical:
+        return pd.Categorical.from_codes(cells[:, 1].astype(int), categories=categories)
 
-def _apart(found: GroupThresholds, cells: np.ndarray, like: pd.Categorical) -> np.ndarray:
-    """Decisions of rows one by one; cells: score and code [rows, 2]."""
-    nobody, all_of_them = np.zeros(len(cells), int), np.ones(len(cells), bool)
-    there = _categories(cells[:, 1], like)
-    return decide_by_group(found, cells[:, 0], there, nobody, nobody, all_of_them)
+    common = choose(kind, y, cells[:, 0])
+    there = [name for name in able_groups(wanted, y, groups(cells), 1, 1) if name in names]
+    found = choose_by_group(kind, wanted, common, y, cells[:, 0], groups(cells), there)
+
+    def decide(cells: np.ndarray) -> np.ndarray:
+        nobody = np.zeros(len(cells), int)
+        return decide_by_group(found, cells[:, 0], groups(cells), nobody, nobody, nobody == 0)
+
+    return decide
 
 
 # --- on test rows -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ equal opportunity: to the rows that the common level selects), by the method of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,30 +58,44 @@ class GroupThresholds:
         return cls(**{**data, "common": Threshold.from_dict(data["common"])})
 
 
+def able_groups(
+    mitigation: Mitigation, y: ArrayLike, groups: pd.Categorical, least: int, positives: int = LEAST_OF_EACH
+) -> list[str]:
+    """Groups that can have a threshold of their own: `least` rows, and for equal opportunity so many positives."""
+    yes = np.asarray(y) == 1
+    wanted = positives if mitigation.constraint == "equal_opportunity" else 0
+    return [
+        str(name)
+        for name in groups.categories
+        if (groups == name).sum() >= least and (yes & (groups == name)).sum() >= wanted
+    ]
+
+
+def need_two(mitigation: Mitigation, able: Sequence[str], least: int, target: str) -> None:
+    """Raises DataError where fewer than two groups can have a threshold of their own."""
+    if len(able) >= 2:
+        return
+    short = f"{least} rows"
+    short += f" and {LEAST_OF_EACH} positives" if mitigation.constraint == "equal_opportunity" else ""
+    raise DataError(
+        f"`{target}` has no thresholds by group of `{mitigation.attribute}`: fewer than two groups have {short} in validation",
+        where="fairness.mitigation",
+        fix="no mitigation (`mitigation: null`), coarser groups, or more validation rows",
+    )
+
+
 def choose_by_group(
     wanted: ThresholdConfig, mitigation: Mitigation, common: Threshold, y: ArrayLike, score: ArrayLike,
-    groups: pd.Categorical, least: int,
+    groups: pd.Categorical, able: Sequence[str],
 ) -> GroupThresholds:  # fmt: skip
     """Choose on validation rows: y of 0/1 [rows], raw score [rows], groups [rows].
 
-    least: a group with fewer rows keeps the common threshold, as one with too few positives for equal opportunity
-    does. Raises DataError where fewer than two groups are left.
+    able: groups that get a threshold of their own (`able_groups`), all others keep the common one.
     """
     y, score = np.asarray(y, np.float64), np.asarray(score, np.float64)
     constraint = mitigation.constraint
-    positives = {name: int(y[groups == name].sum()) for name in groups.categories}
-    able = [
-        name for name in groups.categories
-        if (groups == name).sum() >= least and (constraint == "demographic_parity" or positives[name] >= LEAST_OF_EACH)
-    ]  # fmt: skip
     if len(able) < 2:
-        short = f"{least} rows"
-        short += f" and {LEAST_OF_EACH} positives" if constraint == "equal_opportunity" else ""
-        raise DataError(
-            f"there are no thresholds by group of `{mitigation.attribute}`: fewer than two groups have {short} in validation",
-            where="fairness.mitigation",
-            fix="no mitigation (`mitigation: null`), coarser groups, or more validation rows",
-        )
+        return GroupThresholds(mitigation.attribute, constraint, common, {}, {}, common.reason)
     parts = [cuts_of(y[groups == name], score[groups == name]) for name in able]
     if constraint == "demographic_parity":
         shares = [part.selected / part.selected[-1] for part in parts]
@@ -93,7 +108,7 @@ def choose_by_group(
     best, liked = _best(wanted, common, selected, hits, sum(part.positives for part in parts))
     chosen = [int(cut[best]) for cut in at]
     what = "share of each group" if constraint == "demographic_parity" else "share of each group's positives"
-    weights = {name: 1.0 for name in able}
+    weights = dict.fromkeys(able, 1.0)
     if common.by_rank and constraint == "equal_opportunity" and selected[best]:
         overall = selected[best] / sum(part.selected[-1] for part in parts)
         weights = {
@@ -183,4 +198,3 @@ def _dealt(
     size = sizes[pair[order]] * np.maximum(weight[codes[order]], 1e-9)
     merit[order] = -(rank + 0.5) / size
     return merit
-
