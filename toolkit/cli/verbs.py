@@ -16,6 +16,7 @@ from rich.text import Text
 
 from toolkit.cli.comparing import compare
 from toolkit.cli.enriching import enrich
+from toolkit.cli.job import GATE_FAILED
 from toolkit.cli.masking import masked, without_secrets
 from toolkit.cli.scoring import score
 from toolkit.cli.terminal import OUT, Ticker, job_title, pairs
@@ -55,9 +56,6 @@ def run(composed: Composed) -> int:
     else:
         summary.screen(done.outcome, done.facts, done.folder, OUT, config.verbose)
     return _gated(composed, done)
-
-
-GATE_FAILED = 3  # exit code of a run that is whole, and failed a gate
 
 
 def _gated(composed: Composed, done: Done) -> int:

@@ -202,12 +202,12 @@ def _undefined(counts: Floats) -> dict[str, str]:
     n, selected, positives, _ = counts
     found = {}
     for rate, there, what in (
-        ("true_positive_rate", positives, "positive"),
-        ("false_positive_rate", n - positives, "negative"),
+        ("true_positive_rate", positives, "positives"),
+        ("false_positive_rate", n - positives, "negatives"),
         ("precision", selected, "selected"),
     ):
         if there < LEAST_OF_EACH:
-            found[rate] = f"fewer than {LEAST_OF_EACH} {what} rows" if there else f"no {what} row"
+            found[rate] = f"too few {what}" if there else f"no {what}"
     return found
 
 

@@ -157,7 +157,7 @@ def check(
             )
 
 
-def grouped(one: CompiledProtected, column: Any) -> pd.Categorical:
+def grouped(one: CompiledProtected, column: Any) -> Any:
     """The group of each row [rows], missing where the value is; categories in the order of bins, or of names.
 
     column: float32 [rows] or pandas Categorical [rows]. Raises DataError for more than fifty groups.
