@@ -70,7 +70,7 @@ def cost_line(found: Mitigated) -> str:
         f"{COST[name]} {_of(name, before)} → {_of(name, after)}"
         for name, (before, after, _) in found.cost.items()
     ]
-    return f"equal {found.constraint.replace('_', ' ')} by {found.attribute}: {', '.join(parts)}"
+    return f"{found.constraint.replace('_', ' ')} by {found.attribute}: {', '.join(parts)}"
 
 
 def _of(name: str, value: float) -> str:
@@ -105,7 +105,7 @@ def lines_drawn(found: Mitigated) -> str:
     if not found.thresholds:
         return ""
     each = ", ".join(f"`{name}` {figure(value)}" for name, value in found.thresholds.items())
-    return f"Raw scores from which rows are acted on: {each}; of all other groups, and once of all, {figure(found.common)}."
+    return f"Raw scores from which rows are acted on: {each}; for other groups, and before for all, {figure(found.common)}."
 
 
 def sentence(found: Comparison) -> str:
