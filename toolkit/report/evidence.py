@@ -7,15 +7,18 @@ bootstrap; None where there is none. Curves have at most a few hundred points, w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.evaluation.curves import Bin, Cut
 from toolkit.evaluation.gains import Decile, Gains, Interval
 from toolkit.evaluation.lists import AtSize, Steadiness
-from toolkit.training.coherence import Corrected
 from toolkit.evaluation.tiers import Tier
+from toolkit.training.coherence import Corrected
+
+if TYPE_CHECKING:
+    from toolkit.training.fairness import Judged
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,7 @@ class Target:
     tiers: list[Tier] = field(
         default_factory=list
     )  # the lowest first, on the test rows; where there are tiers
+    fairness: Judged | None = None  # where protected attributes are declared
 
 
 @dataclass(frozen=True)
@@ -301,3 +305,4 @@ class Evidence:
     coherence: dict[str, Corrected] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
+    tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists
