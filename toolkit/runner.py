@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from toolkit import __version__, bundling, plan
-from toolkit.actions import listing, ranked, reasons
+from toolkit.actions import listing, playbook, ranked, reasons, what_if
 from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
@@ -66,7 +66,10 @@ def run(
             features = [feature.name for feature in prepared.compiled.features]
             check_names(config, features)
             ranked.check(config, features, prepared.tables)
-            for note in ranked.unheard(config, prepared.compiled.features):
+            playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+            what_if.check(config, prepared.compiled.features, prepared.tables)
+            notes = ranked.unheard(config, prepared.compiled.features)
+            for note in [*notes, *what_if.unseen(config, prepared)]:
                 log.warning("%s", note)
             fingerprint = matrices.fingerprint(prepared.compiled)
             backtest: list[dict[str, Any]] = []
@@ -127,6 +130,7 @@ def run(
                     )  # fmt: skip
             facts = record.facts_of(config, prepared, backtest, work, begun)
             facts["warnings"] = warned.lines() if warned else []
+            facts["actions"] = [line for one in lists if one.played for line in one.played.lines(one.stem)]
             log_warnings(facts["warnings"])
             for gate in failed_gates(outcome):
                 log.error("the run fails its fairness gate: %s", gate)

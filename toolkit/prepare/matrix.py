@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Cohort
-from toolkit.config.modalities import EventSequence, RelationGraph
+from toolkit.config.measures import Cohort, Expressions
+from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText
 from toolkit.data import sql
@@ -32,10 +32,12 @@ from toolkit.prepare import cohort as cohorts
 from toolkit.prepare import graphs, leaks, protected, sequences, texts
 from toolkit.prepare.cohort import COHORT, NODES
 from toolkit.prepare.compiled import Compiled, Declaration, Kept, fingerprint
+from toolkit.prepare.expressions import compile_expressions
 from toolkit.prepare.features import CompiledSet, Feature, Tabular, compile_set
 from toolkit.prepare.frame import CUTOFF, ENTITY, ROW, Frame
 from toolkit.prepare.frame import Source as ColumnSource
 from toolkit.prepare.graphs import CompiledGraph, compile_graph
+from toolkit.prepare.panels import compile_panel
 from toolkit.prepare.protected import CompiledProtected
 from toolkit.prepare.results import Results, columns, eligible, mentioned, raw_values
 from toolkit.prepare.sequences import CompiledSequence, compile_sequence
@@ -136,11 +138,17 @@ def compile_all(
     for name, node in declaration.features.items():
         if isinstance(node, EventSequence):
             events.append(compile_sequence(name, node, tables, frame))
+        elif isinstance(node, Panel):
+            events.append(compile_panel(name, node, tables, frame))
         elif isinstance(node, RelationGraph):
             drawn[name] = node
-        else:
+        elif not isinstance(node, Expressions):
             tabular[name] = node
     sets = {name: _compile_set(name, node, tables, frame, hidden) for name, node in tabular.items()}
+    columns = {name: part for name, part in sets.items() if not isinstance(part, CompiledText)}
+    for name, node in declaration.features.items():
+        if isinstance(node, Expressions):
+            sets[name] = compile_expressions(name, node, columns, frame)
     nodes, described = rows, sets
     if drawn and (everybody := cohorts.everybody(declaration.cohort)):
         nodes = kept(NODES, everybody, cutoffs, tables, engine, cache)

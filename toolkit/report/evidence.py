@@ -14,6 +14,8 @@ import numpy as np
 from toolkit.evaluation.curves import Bin, Cut
 from toolkit.evaluation.gains import Decile, Gains, Interval
 from toolkit.evaluation.lists import AtSize, Steadiness
+from toolkit.evaluation.tiers import Tier
+from toolkit.training.coherence import Corrected
 
 if TYPE_CHECKING:
     from toolkit.training.fairness import Judged
@@ -81,6 +83,7 @@ class ModelLine:
     seconds: float
     notes: list[str]
     undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
+    over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # of an ensemble
     behind: tuple[float, float, float] | None = None  # the chosen model's headline metric less its own
 
 
@@ -146,8 +149,22 @@ class ListLine:
 
 
 @dataclass(frozen=True)
+class Todo:
+    """What to do about a row: by whom and by when, "" where that is not said."""
+
+    action: str
+    owner: str
+    deadline: str
+    not_assigned: str
+
+
+@dataclass(frozen=True)
 class NextList:
-    """The beginning of the list for the newest moment. rows: rank, key, score, reasons; of: how many are ranked."""
+    """The beginning of the list for the newest moment. rows: rank, key, score, reasons; of: how many are ranked.
+
+    tiers: tier, the highest first → how many of all that are ranked; tier: of each row shown; todo: what to do about each
+    row shown; by_action, by_owner: of all actions of the list; remarks: what did not become an action.
+    """
 
     file: str
     day: str
@@ -155,6 +172,12 @@ class NextList:
     listed: int
     of: int
     rows: list[tuple[int, str, float, list[str]]]
+    tiers: dict[str, int] = field(default_factory=dict)
+    tier: list[str] = field(default_factory=list)
+    todo: list[list[Todo]] = field(default_factory=list)
+    by_action: dict[str, int] = field(default_factory=dict)
+    by_owner: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -197,6 +220,9 @@ class Target:
     listed: int = 0  # rows of the newest list, with a label or without: what `Example.rank` counts
     lists: PastLists | None = None  # where the test has more than one cutoff
     next_list: NextList | None = None  # where the recipe declares one
+    tiers: list[Tier] = field(
+        default_factory=list
+    )  # the lowest first, on the test rows; where there are tiers
     fairness: Judged | None = None  # where protected attributes are declared
 
 
@@ -276,6 +302,7 @@ class Evidence:
     metrics: dict[str, Any]  # metrics.json as written
     lists: dict[str, bytes]  # file name → CSV to embed
     backtest: list[dict[str, Any]] = field(default_factory=list)
-    coherence: dict[str, float] = field(default_factory=dict)
+    coherence: dict[str, Corrected] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists
