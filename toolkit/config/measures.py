@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from toolkit.config.modalities import EventSequence, RelationGraph
+from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.node import Node
 from toolkit.config.text import HashedText
 from toolkit.config.time import PastWindowText, SpanText, StepText, WindowText, ZoneText
@@ -329,7 +329,7 @@ class Windows(FeatureNode):
     features: list[WindowFeature] = Field(min_length=1)
 
 
-Part = Literal["month", "quarter", "year", "weekday", "day", "week", "dayofyear"]
+Part = Literal["month", "quarter", "year", "weekday", "day", "week", "dayofyear", "hour"]
 
 
 class Calendar(FeatureNode):
@@ -373,7 +373,25 @@ class Measures(FeatureNode):
     features: dict[str, Measure] = Field(min_length=1)
 
 
+class Expressions(FeatureNode):
+    """Expressions over features of other sets: interactions, differences, parts of a circle."""
+
+    kind: Literal["expressions"]
+    features: dict[str, str] = Field(
+        min_length=1, description="name → SQL expression over features of other sets, as `set.feature`"
+    )
+
+
 FeatureSet = Annotated[
-    Attributes | Windows | Calendar | Neighbours | Measures | HashedText | EventSequence | RelationGraph,
+    Attributes
+    | Windows
+    | Calendar
+    | Neighbours
+    | Measures
+    | Expressions
+    | HashedText
+    | EventSequence
+    | Panel
+    | RelationGraph,
     Field(discriminator="kind"),
 ]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.config.schema import Config
-from toolkit.evaluation import metrics
+from toolkit.evaluation import metrics, tiers
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, difference, interval
 from toolkit.evaluation.curves import auc_error
 from toolkit.evaluation.gains import Z
@@ -19,6 +19,7 @@ from toolkit.evaluation.ties import places
 from toolkit.modalities import Modalities
 from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
+from toolkit.training import fairness
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
 from toolkit.training.coherence import cohere
 from toolkit.training.crossfit import FOLDS, held_out, obstacle
@@ -203,6 +204,11 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
                 candidate.over_members[member.name] = _over(headline, candidate, by_name[member.name], draws)
             if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
                 candidate.behind = _over(headline, chosen, candidate, draws)
+        if wanted := config.listing.tiers_for(task.name, task.type):
+            probability = outcome.scores[(chosen.model, task.name)].probability[test]
+            outcome.tiers[task.name] = tiers.judge(y, probability, wanted, matrix.entity[rows], boot)
+        if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
+            outcome.fairness[task.name] = judged
         if task.type == "binary":
             _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], place, boot))
 
