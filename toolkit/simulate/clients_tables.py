@@ -240,7 +240,7 @@ class Export:
 
     def _setup(self, day: int, state: State) -> None:
         """Integrations come with use, and go once a client leaves; customisations come with use."""
-        rng, lots = self.rng, self.rng.random((3, len(self.connected)))
+        lots = self.rng.random((3, len(self.connected)))
         d = np.clip(drive(state, self.clients), -3, 2)
         more = state.active & (self.connected < CONNECTORS) & (lots[0] < 0.004 * np.exp(0.6 * d))
         fewer = state.active & (self.connected > 0) & (lots[1] < np.where(state.decided > 0, 0.02, 0.0008))

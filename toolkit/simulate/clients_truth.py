@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def _stepped(state: State, clients: Clients, day: int, rng: np.random.Generator)
     return state
 
 
-def _lived(lives, clients: Clients, first: int) -> dict[int, Array]:  # type: ignore[no-untyped-def]
+def _lived(lives: Iterable[tuple[int, State]], clients: Clients, first: int) -> dict[int, Array]:
     """Who has left by the end of each horizon that begins on day `first`, in one life."""
     left, found = np.zeros(len(clients.fit), bool), {}
     for day, state in lives:
