@@ -153,7 +153,7 @@ def besides(prepared: Prepared) -> list[str]:
     for events, found in zip(prepared.compiled.sequences, matrix.sequences, strict=True):
         table = ", ".join(sorted(events.query.tables))
         lines.append(
-            f"  {found.name}: the last {events.last:,} rows of {table}; {(found.lengths > 0).mean():.1%} of rows "
+            f"  {found.name}: the last {events.last:,} {events.unit} of {table}; {(found.lengths > 0).mean():.1%} of rows "
             f"have any, {found.lengths.mean():.1f} on average"
         )
         for channel in events.features:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from toolkit.config.modalities import EventSequence, RelationGraph
+from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.node import Node
 from toolkit.config.text import HashedText
 from toolkit.config.time import PastWindowText, SpanText, StepText, WindowText, ZoneText
@@ -374,6 +374,14 @@ class Measures(FeatureNode):
 
 
 FeatureSet = Annotated[
-    Attributes | Windows | Calendar | Neighbours | Measures | HashedText | EventSequence | RelationGraph,
+    Attributes
+    | Windows
+    | Calendar
+    | Neighbours
+    | Measures
+    | HashedText
+    | EventSequence
+    | Panel
+    | RelationGraph,
     Field(discriminator="kind"),
 ]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from sqlglot import exp
 
 from toolkit.config.measures import Cohort
-from toolkit.config.modalities import EventSequence, RelationGraph
+from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText
 from toolkit.data import sql
@@ -35,6 +35,7 @@ from toolkit.prepare.features import CompiledSet, Feature, Tabular, compile_set
 from toolkit.prepare.frame import CUTOFF, ENTITY, ROW, Frame
 from toolkit.prepare.frame import Source as ColumnSource
 from toolkit.prepare.graphs import CompiledGraph, compile_graph
+from toolkit.prepare.panels import compile_panel
 from toolkit.prepare.results import Results, columns, eligible, mentioned, raw_values
 from toolkit.prepare.sequences import CompiledSequence, compile_sequence
 from toolkit.prepare.targets import compile_target
@@ -132,6 +133,8 @@ def compile_all(
     for name, node in declaration.features.items():
         if isinstance(node, EventSequence):
             events.append(compile_sequence(name, node, tables, frame))
+        elif isinstance(node, Panel):
+            events.append(compile_panel(name, node, tables, frame))
         elif isinstance(node, RelationGraph):
             drawn[name] = node
         else:
