@@ -268,7 +268,7 @@ def _since(node: Panel, since: str, used: Iterable[Loaded], tables: Tables, fram
     begins = []
     for table in used:
         look = Look(frame, table)
-        steps = exp.Max(this=_place(look, col(TIME, "t"), look.time_type, node.step))
+        steps: exp.Expression = exp.Max(this=_place(look, col(TIME, "t"), look.time_type, node.step))
         on, firsts = look.seen(), _firsts(table, tables, by_entity=False)
         rows = exp.select(col(CUTOFF, "f"), sql.named(steps, STEPS)).from_(look.moments())
         begins.append(rows.join(firsts, on=on, join_type="inner").group_by(col(CUTOFF, "f")))
@@ -282,8 +282,8 @@ def _since(node: Panel, since: str, used: Iterable[Loaded], tables: Tables, fram
     own = exp.select(
         sql.named(col(entity.spec.keys[0]), OWNER), col(KNOWN), col(TIME), sql.named(value, STEPS)
     )
-    steps = _place(look, col(STEPS, "t"), kind, node.step)
-    least = sql.call("least", steps, col(STEPS, "b"), sql.literal(node.last))  # leaves out what is missing
+    own_steps = _place(look, col(STEPS, "t"), kind, node.step)
+    least = sql.call("least", own_steps, col(STEPS, "b"), sql.literal(node.last))  # leaves out what is missing
     later = exp.GT(this=col(STEPS, "t"), expression=look.moment(CUTOFF, kind))
     length = exp.Case().when(later, sql.literal(0)).else_(least)
     on = sql.both(look.owned(), look.seen())
