@@ -283,7 +283,9 @@ def _since(node: Panel, since: str, used: Iterable[Loaded], tables: Tables, fram
         sql.named(col(entity.spec.keys[0]), OWNER), col(KNOWN), col(TIME), sql.named(value, STEPS)
     )
     own_steps = _place(look, col(STEPS, "t"), kind, node.step)
-    least = sql.call("least", own_steps, col(STEPS, "b"), sql.literal(node.last))  # leaves out what is missing
+    least = sql.call(
+        "least", own_steps, col(STEPS, "b"), sql.literal(node.last)
+    )  # leaves out what is missing
     later = exp.GT(this=col(STEPS, "t"), expression=look.moment(CUTOFF, kind))
     length = exp.Case().when(later, sql.literal(0)).else_(least)
     on = sql.both(look.owned(), look.seen())

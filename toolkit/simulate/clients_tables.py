@@ -132,8 +132,8 @@ class Export:
 
     def _contracts(self, day: int, state: State) -> None:
         c = self.clients
-        staying = c.here(day) & (state.notice == NEVER)
-        at = np.flatnonzero(staying & (c.days_left(day) == c.term))
+        runs = c.here(day) & (state.notice >= day)  # a term that begins on the day of the notice has begun
+        at = np.flatnonzero(runs & (c.days_left(day) == c.term))
         self._term(day, at, state.raised[at])
         at = np.flatnonzero(state.notice == day)
         ends = day + c.days_left(day)[at]
