@@ -25,6 +25,7 @@ from toolkit.tracking.settings import NoTracking, Tracking
 from toolkit.training.calibration import Calibration
 from toolkit.training.threshold import MaximiseF1, ThresholdConfig
 from toolkit.tuning.settings import NoTuning, Tuning
+from toolkit.tuning.space import wrong_grids
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -261,6 +262,12 @@ class Config(Node):
                     WrongNameError(path, name, what, "declare `search` in the model's file, or leave it out")
                 )
         refuse("Config", wrong)
+        return self
+
+    @model_validator(mode="after")
+    def a_grid_is_tried_whole(self) -> Config:
+        if getattr(self.tuning, "sampler", "") == "grid":
+            refuse("Config", wrong_grids(self.tuning, self.model))
         return self
 
     @model_validator(mode="after")

@@ -22,6 +22,7 @@ from toolkit.data.cache import Cache, digest
 from toolkit.errors import DataError
 from toolkit.models.encode import Encoder
 from toolkit.models.ensemble import Ensemble
+from toolkit.models.inputs import Staged
 from toolkit.models.interface import Batch, Fitted
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepared import Prepared
@@ -73,7 +74,7 @@ def quick(config: Config) -> Config:
     """The configuration with short fits on one thread, and nothing that is only reported."""
     small = {}
     for name, model in config.model.items():
-        update = {key: min(most, getattr(model, key)) for key, most in QUICK.items() if hasattr(model, key)}
+        update = {key: min(most, now) for key, most in QUICK.items() if (now := getattr(model, key, None))}
         if hasattr(model, "learning_rate"):
             update["learning_rate"] = max(model.learning_rate, LEARNING_RATE)
         if hasattr(model, "trainer"):
@@ -177,6 +178,13 @@ def _digests(
         for scores in model.predict(train.X, train.modalities):
             said.update(np.ascontiguousarray(scores).data)
         found[f"model {name}"] = said.hexdigest()
+        # Trees say the same of rows on another scale, so what a stage was fitted to is looked at by itself.
+        for task, part in zip(model.tasks, getattr(model, "parts", ()), strict=False):
+            if isinstance(part, Staged):
+                arrays = {
+                    key: hashlib.sha256(one.tobytes()).hexdigest() for key, one in part.stage.arrays().items()
+                }
+                found[f"inputs of {name} on {task.name}"] = digest(arrays)
     return found
 
 
