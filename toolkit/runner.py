@@ -26,6 +26,7 @@ from toolkit.report.gather import gather
 from toolkit.runfolder import aside, write_json
 from toolkit.tracking import track
 from toolkit.training.experiment import Outcome, run_split
+from toolkit.training.fairness import failed_gates
 from toolkit.warned import Warned
 from toolkit.workplace import Progress, within, workplace
 
@@ -120,12 +121,15 @@ def run(
                             environment=environment,
                             tuned=[Tuned(n, s.metric, s.trials, s.importance) for n, s in outcome.studies.items()],
                             next_lists={one.ranked.target: one.beginning() for one in lists if one.chosen},
+                            tables={path.name: path.read_bytes() for path in place.path.glob(record.FAIRNESS)},
                         ),
                         place.path / "report.html",
                     )  # fmt: skip
             facts = record.facts_of(config, prepared, backtest, work, begun)
             facts["warnings"] = warned.lines() if warned else []
             log_warnings(facts["warnings"])
+            for gate in failed_gates(outcome):
+                log.error("the run fails its fairness gate: %s", gate)
             write_json(place.path / "metrics.json", record.metrics_of(config, outcome, backtest, work, begun))
             text = summary.markdown(outcome, facts)
             (place.path / "summary.md").write_text(text, encoding="utf-8")

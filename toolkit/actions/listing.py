@@ -93,7 +93,7 @@ def newest_before(folders: Sequence[Path], bundle: str, cutoff: str) -> Previous
 
 def of_run(prepared: Prepared, work: Workplace, folder: Path) -> list[Written]:
     """The lists of a run whose bundle lies in `folder`, for the newest moment that its tables reach."""
-    scorer = bundling.read(folder / "bundle")
+    scorer = bundling.read(folder / "bundle", accept_gate=True)  # the run says so itself
     names = batch.tables_of(scorer)
     tables = Tables(prepared.tables.dataset, {name: prepared.tables[name] for name in names})
     cutoffs = batch.newest(tables, scorer.declaration)

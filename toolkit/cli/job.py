@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from toolkit.sweep.folder import Record, SweepFolder
 
 LONGEST = 240
+GATE_FAILED = 3  # exit code of a run that is whole, and failed a fairness gate
 
 
 def handler(verb: str) -> Callable[[Any], int]:
@@ -117,6 +118,8 @@ class Job:
             with self._voice(bool(given.plain.get("verbose"))):
                 code = handler(self.verb)(given)
             record = replace(record, state="failed" if code else "done", code=code)
+            if code == GATE_FAILED:
+                record = replace(record, reason="a fairness gate; the run's folder is whole and says which")
         except UserError as error:
             _raise_interruption(error)
             told = _with_variable(error, variables)

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
+from toolkit.config.fairness import Fairness, wrong_in
 from toolkit.config.listing import Listing
 from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
 from toolkit.config.modalities import wrong_names
@@ -194,6 +195,7 @@ class Config(Node):
     calibration: Calibration = Calibration()
     threshold: ThresholdConfig = MaximiseF1()
     evaluation: Evaluation = Evaluation()
+    fairness: Fairness = Fairness()
     audit: Audit = Audit()
     engine: Engine = Engine()
     report: Report = Report()
@@ -224,6 +226,12 @@ class Config(Node):
             wrong += unknown(node, "relation", self.dataset.relations, "relation", (place,))
         wrong += wrong_names(self.features, self.dataset)
         refuse("Config", wrong)
+        return self
+
+    @model_validator(mode="after")
+    def fairness_is_of_targets_and_tables(self) -> Config:
+        kinds = {name: type_of(target) for name, target in self.target.items()}
+        refuse("Config", wrong_in(self.fairness, kinds, self.dataset.tables))
         return self
 
     @model_validator(mode="after")

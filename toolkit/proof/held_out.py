@@ -158,6 +158,8 @@ def fitted_at_all(
         at = f"{candidate.model} on {candidate.target}"
         found[f"calibration of {at}"] = digest(candidate.calibrator.to_dict())
         found[f"threshold of {at}"] = digest(candidate.threshold.to_dict() if candidate.threshold else None)
+        if candidate.by_group:
+            found[f"thresholds by group of {at}"] = digest(candidate.by_group.to_dict())
     for name, found_out in outcome.studies.items():
         found[f"tuning of {name}"] = digest([found_out.best, found_out.value])
     found["choice of models"] = digest([outcome.chosen(task.name).model for task in outcome.tasks])

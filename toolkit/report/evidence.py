@@ -7,13 +7,16 @@ bootstrap; None where there is none. Curves have at most a few hundred points, w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.evaluation.curves import Bin, Cut
 from toolkit.evaluation.gains import Decile, Gains, Interval
 from toolkit.evaluation.lists import AtSize, Steadiness
+
+if TYPE_CHECKING:
+    from toolkit.training.fairness import Judged
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,7 @@ class Target:
     listed: int = 0  # rows of the newest list, with a label or without: what `Example.rank` counts
     lists: PastLists | None = None  # where the test has more than one cutoff
     next_list: NextList | None = None  # where the recipe declares one
+    fairness: Judged | None = None  # where protected attributes are declared
 
 
 @dataclass(frozen=True)
@@ -274,3 +278,4 @@ class Evidence:
     backtest: list[dict[str, Any]] = field(default_factory=list)
     coherence: dict[str, float] = field(default_factory=dict)
     tuned: list[Tuned] = field(default_factory=list)
+    tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists

@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.config.paths import readable
+from toolkit.report import fairness_words
 from toolkit.report.list_words import typical
+from toolkit.report.record import FAIRNESS
 from toolkit.report.words import FEW, USELESS
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 
@@ -234,7 +236,12 @@ def where(folder: Path) -> list[str]:
         lines.append(
             f"lists: {here}/lists/" + (lists[0].name if len(lists) == 1 else f" ({len(lists)} files)")
         )
-    lines += [f"list: {here}/{path.name}" for path in sorted(folder.glob("*.csv")) if "." not in path.stem]
+    lines += [
+        f"list: {here}/{path.name}"
+        for path in sorted(folder.glob("*.csv"))
+        if "." not in path.stem and path.name != FAIRNESS
+    ]
+    lines += [f"fairness: {here}/{FAIRNESS}"] if (folder / FAIRNESS).exists() else []
     if (folder / "bundle").exists():
         lines.append(f"bundle: {here}/bundle")
     return [*lines, f"files: {here}"]
@@ -258,6 +265,8 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     lines = [
         line for task in outcome.tasks if task.type == "binary" for line in _of_lists(outcome, task.name)
     ]
+    for target, judged in outcome.fairness.items():
+        lines += [*fairness_words.lines(target, judged), *fairness_words.gate_lines(judged.gates)]
     asked = [finding for finding in outcome.findings if finding.answer is None]
     if asked:
         lines.append(f"leak audit: {len(asked)} to look at")
@@ -342,9 +351,15 @@ def markdown(outcome: Outcome, facts: dict[str, Any]) -> str:
             for line in rows_of(outcome, task.name, task.type, metrics)
         ]
         lines += ["", _cell(verdict(outcome, task.name, task.type)) + ".", ""]
-        threshold = outcome.chosen(task.name).threshold
-        if threshold is not None:
+        chosen = outcome.chosen(task.name)
+        if (threshold := chosen.threshold) is not None:
             lines += [_cell(f"Threshold {threshold.value:.6g}: {threshold.reason}."), ""]
+        if (by_group := chosen.by_group) is not None:
+            each = ", ".join(f"{name} {value:.6g}" for name, value in by_group.values.items())
+            lines += [
+                _cell(f"Instead of it, by group of {by_group.attribute}: {each} ({by_group.reason})."),
+                "",
+            ]
     lines += [
         "## Run",
         "",

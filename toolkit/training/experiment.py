@@ -22,7 +22,7 @@ from toolkit.models.interface import Batch, Column, Task
 from toolkit.prepare import audit as audits
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepare.targets import LabelState, labels
-from toolkit.training import ensembles
+from toolkit.training import ensembles, fairness
 from toolkit.training.crossfit import deal
 from toolkit.training.fitting import (
     BASELINES,
@@ -136,6 +136,7 @@ def run_split(
         progress(f"judging on validation rows: {name}", number / len(outcome.models))
         judge_validation(config, outcome, name, seconds, held)
     choose_models(config, outcome)
+    fairness.mitigate(config, outcome, matrix, held)
     make_coherent(config, outcome, eligible)
 
     progress("evaluating on the test rows", 0.0)

@@ -19,6 +19,7 @@ from toolkit.evaluation.ties import places
 from toolkit.modalities import Modalities
 from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
+from toolkit.training import fairness
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
 from toolkit.training.coherence import cohere
 from toolkit.training.crossfit import FOLDS, held_out, obstacle
@@ -199,6 +200,8 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
                 candidate.margin = _over(headline, candidate, rule, draws)
             if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
                 candidate.behind = _over(headline, chosen, candidate, draws)
+        if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
+            outcome.fairness[task.name] = judged
         if task.type == "binary":
             _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], place, boot))
 

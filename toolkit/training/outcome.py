@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,9 +14,13 @@ from toolkit.models.interface import Fitted, Task
 from toolkit.prepare.audit import Finding
 from toolkit.prepare.targets import LabelState
 from toolkit.training.calibration import Calibrator
+from toolkit.training.mitigation import GroupThresholds
 from toolkit.training.split import Assignment
 from toolkit.training.threshold import Threshold
 from toolkit.tuning.study import Studied
+
+if TYPE_CHECKING:
+    from toolkit.training.fairness import Judged
 
 __all__ = ["HEADLINE", "Candidate", "Outcome", "Scores"]
 
@@ -29,7 +33,8 @@ class Candidate:
     where that is a probability; basis: how the validation probabilities and decisions came about, in
     words; intervals: metric → (low, high) on the test; margin: its headline metric minus the rule's, with
     the interval of the paired difference; behind: the chosen model's minus its own, likewise; per_list,
-    steadiness: what the lists of the test would have brought, and how alike they are (binary targets).
+    steadiness: what the lists of the test would have brought, and how alike they are (binary targets);
+    by_group: thresholds by protected group, which then decide in place of the one.
     """
 
     model: str
@@ -53,6 +58,7 @@ class Candidate:
     beats_chance: bool | None = None
     chosen: bool = False
     groups: list[dict[str, Any]] = field(default_factory=list)
+    by_group: GroupThresholds | None = None
 
 
 @dataclass
@@ -79,7 +85,9 @@ class Outcome:
     rows: positions of validation and test rows in the matrix, in that order; y: their labels
     [rows, targets], those of test rows NaN until the door has opened; idle: features that say nothing in
     training rows → why; models: name → configuration as fitted; studies: what tuning tried for them;
-    lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets).
+    lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets);
+    common: target → decisions by one threshold for all, where thresholds by group have replaced them;
+    fairness: target → how decisions differ between protected groups, where such are declared.
     """
 
     assignment: Assignment
@@ -100,6 +108,8 @@ class Outcome:
     coherence: dict[str, float] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    common: dict[str, np.ndarray] = field(default_factory=dict)
+    fairness: dict[str, Judged] = field(default_factory=dict)
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:
