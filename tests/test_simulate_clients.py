@@ -123,7 +123,9 @@ def test_after_notice_nothing_but_use_goes_on_and_after_the_term_nothing(
 
 def test_an_answer_follows_its_ticket(found: dict[str, pd.DataFrame]) -> None:
     """One ticket at a time: opened, answered, opened, …"""
-    parts = [found[name][["client", "day"]].assign(step=step) for name, step in (("tickets", 1), ("answers", -1))]
+    parts = [
+        found[name][["client", "day"]].assign(step=step) for name, step in (("tickets", 1), ("answers", -1))
+    ]
     open_ones = pd.concat(parts).sort_values(["client", "day", "step"]).groupby("client")["step"].cumsum()
     assert open_ones.isin((0, 1)).all()
 

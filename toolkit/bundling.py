@@ -15,6 +15,7 @@ from toolkit import __version__, bundle
 from toolkit.config.fairness import Protected
 from toolkit.config.listing import Listing
 from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
+from toolkit.config.playbook import NoPlaybook, Playbook
 from toolkit.config.schema import Config, Engine
 from toolkit.config.tables import Dataset
 from toolkit.data.tables import Tables
@@ -72,6 +73,7 @@ class Scorer:
     engine: Engine
     others: tuple[Head, ...]
     listing: Listing
+    playbook: Playbook
     usual: np.ndarray | None
     stamps: Mapping[str, Mapping[str, Any]]
     trained: datetime | None
@@ -133,6 +135,7 @@ def write(
             "features": {name: node.model_dump(mode="json") for name, node in frozen_features(config, compiled).items()},
             "labels": sorted({*compiled.labels, *_dispensable(config, compiled)}), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
             "feature_names": compiled.names, "listing": config.listing.model_dump(mode="json"), "usual": usual,
+            "playbook": config.playbook.model_dump(mode="json"),
             "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs], "stamps": history.frozen(compiled.tables),
             "protected": {one.name: one.node.model_dump(mode="json") for one in _needed(config, compiled)},
             "failed_gates": failed_gates(outcome),
@@ -237,6 +240,7 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
         engine=Engine.model_validate(recipe["engine"]),
         others=tuple(head for head, its in zip(parsed, chosen, strict=True) if not its),
         listing=Listing.model_validate(recipe.get("listing", {})),
+        playbook=TypeAdapter(Playbook).validate_python(recipe.get("playbook") or NoPlaybook()),
         usual=None if usual is None else np.array(usual, np.float32),
         stamps=recipe.get("stamps", {}),
         trained=max(map(datetime.fromisoformat, recipe["trained_at"]), default=None),

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from toolkit.actions import ranked
 from toolkit.config.measures import AnyOf
+from toolkit.config.playbook import OwnerColumn, Rules, whose
 from toolkit.config.schema import Config
 from toolkit.data import sql
 from toolkit.data.tables import Loaded
@@ -206,7 +207,29 @@ def listing(config: Config, prepared: Prepared) -> list[str]:
         return []
     shown = ", ".join([*node.columns, *(f"reason_{n + 1}" for n in range(node.reasons))])
     notes = [f"  note: {text}" for text in ranked.unheard(config, prepared.compiled.features)]
-    return ["LISTING", f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}", *notes]
+    each = ", ".join(f"{name} from {least:g}" for name, least in node.tiers.items())
+    tiers = [f"  tiers{f' of {node.tiers_of}' if node.tiers_of else ''}: {each}"] if each else []
+    first = f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}"
+    return ["LISTING", first, *tiers, *notes, *actions(config)]
+
+
+def actions(config: Config) -> list[str]:
+    """What is to be done about the rows of the list, rule by rule."""
+    node = config.playbook
+    if not isinstance(node, Rules):
+        return []
+    lines = [
+        f"  {config.listing.file}.actions.csv: at most {node.most} for each row of the list of {whose(node, config.listing, config.target)}"
+    ]
+    for name, _, todo in node.todos():
+        owner = f"column {todo.owner.column}" if isinstance(todo.owner, OwnerColumn) else todo.owner
+        said = [
+            todo.action,
+            *([f"by {owner}"] if owner else []),
+            *([f"within {todo.deadline}"] if todo.deadline else []),
+        ]
+        lines.append(f"    {name}: {', '.join(said)}")
+    return lines
 
 
 def statements(config: Config, prepared: Prepared) -> list[str]:

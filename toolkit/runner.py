@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from toolkit import __version__, bundling, plan
-from toolkit.actions import listing, ranked, reasons
+from toolkit.actions import listing, playbook, ranked, reasons
 from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
@@ -66,6 +66,7 @@ def run(
             features = [feature.name for feature in prepared.compiled.features]
             check_names(config, features)
             ranked.check(config, features, prepared.tables)
+            playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
             for note in ranked.unheard(config, prepared.compiled.features):
                 log.warning("%s", note)
             fingerprint = matrices.fingerprint(prepared.compiled)
@@ -127,6 +128,7 @@ def run(
                     )  # fmt: skip
             facts = record.facts_of(config, prepared, backtest, work, begun)
             facts["warnings"] = warned.lines() if warned else []
+            facts["actions"] = [line for one in lists if one.played for line in one.played.lines(one.stem)]
             log_warnings(facts["warnings"])
             for gate in failed_gates(outcome):
                 log.error("the run fails its fairness gate: %s", gate)

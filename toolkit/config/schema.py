@@ -16,6 +16,8 @@ from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
 from toolkit.config.modalities import wrong_names
 from toolkit.config.names import WrongNameError, refuse, unknown
 from toolkit.config.node import Node
+from toolkit.config.playbook import NoPlaybook, Playbook, Rules
+from toolkit.config.playbook import wrong_names as wrong_plays
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.time import SpanText
 from toolkit.errors import did_you_mean
@@ -201,6 +203,7 @@ class Config(Node):
     report: Report = Report()
     listing: Listing = Listing()
     enrichment: Enrichment = NoEnrichment()
+    playbook: Playbook = NoPlaybook()
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -245,6 +248,32 @@ class Config(Node):
                 raise ValueError(
                     f"`enrichment.target` names `{name}`, which is not a target; {did_you_mean(name, self.target)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def tiers_are_of_a_yes_or_no_target(self) -> Config:
+        if not self.listing.tiers:
+            return self
+        able, of = [n for n, node in self.target.items() if type_of(node) == "binary"], self.listing.tiers_of
+        if of is not None and of not in able:
+            what = f"no yes-or-no target is called `{of}`"
+            refuse("Config", [WrongNameError.among(("listing", "tiers_of"), of, what, able)])
+        if not able:
+            fix = "leave out `tiers`, or choose another listing"
+            refuse(
+                "Config", [WrongNameError(("listing", "tiers"), "tiers", "no target here is yes or no", fix)]
+            )
+        return self
+
+    @model_validator(mode="after")
+    def a_playbook_has_a_list_and_names_what_is_there(self) -> Config:
+        if isinstance(self.playbook, Rules):
+            if self.listing.file is None:
+                raise ValueError(
+                    "`playbook` needs a ranked list; choose one: listing=latest, or playbook=none"
+                )
+            types = {name: type_of(node) for name, node in self.target.items()}
+            refuse("Config", wrong_plays(self.playbook, self.listing, types))
         return self
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ import numpy as np
 from toolkit.evaluation.curves import Bin, Cut
 from toolkit.evaluation.gains import Decile, Gains, Interval
 from toolkit.evaluation.lists import AtSize, Steadiness
+from toolkit.evaluation.tiers import Tier
 
 if TYPE_CHECKING:
     from toolkit.training.fairness import Judged
@@ -146,8 +147,22 @@ class ListLine:
 
 
 @dataclass(frozen=True)
+class Todo:
+    """What to do about a row: by whom and by when, "" where that is not said."""
+
+    action: str
+    owner: str
+    deadline: str
+    not_assigned: str
+
+
+@dataclass(frozen=True)
 class NextList:
-    """The beginning of the list for the newest moment. rows: rank, key, score, reasons; of: how many are ranked."""
+    """The beginning of the list for the newest moment. rows: rank, key, score, reasons; of: how many are ranked.
+
+    tiers: tier, the highest first → how many of all that are ranked; tier: of each row shown; todo: what to do about each
+    row shown; by_action, by_owner: of all actions of the list; remarks: what did not become an action.
+    """
 
     file: str
     day: str
@@ -155,6 +170,12 @@ class NextList:
     listed: int
     of: int
     rows: list[tuple[int, str, float, list[str]]]
+    tiers: dict[str, int] = field(default_factory=dict)
+    tier: list[str] = field(default_factory=list)
+    todo: list[list[Todo]] = field(default_factory=list)
+    by_action: dict[str, int] = field(default_factory=dict)
+    by_owner: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -198,6 +219,9 @@ class Target:
     lists: PastLists | None = None  # where the test has more than one cutoff
     next_list: NextList | None = None  # where the recipe declares one
     fairness: Judged | None = None  # where protected attributes are declared
+    tiers: list[Tier] = field(
+        default_factory=list
+    )  # the lowest first, on the test rows; where there are tiers
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
 def sections(target: Target) -> list[tuple[str, str]]:
     """The sections that a target has: (anchor, name for the contents)."""
     there = {
-        ("list", "The list"): bool(target.deciles or target.gains), ("lists", "Past lists"): target.lists is not None, ("models", "Models"): True,
+        ("list", "The list"): bool(target.deciles or target.gains), ("lists", "Past lists"): target.lists is not None, ("tiers", "Tiers"): bool(target.tiers), ("models", "Models"): True,
         ("calibration", "Calibration"): target.calibration is not None, ("threshold", "Threshold"): target.cut is not None,
         ("classes", "Classes"): target.confusion is not None and target.confusion.size > 0,
         ("errors", "Errors"): bool(target.residuals), ("segments", "Segments"): bool(by_segment(target.groups)),

@@ -11,6 +11,7 @@ from typing import Any
 
 from toolkit import __version__
 from toolkit.config.schema import Config
+from toolkit.evaluation import tiers
 from toolkit.prepared import Prepared
 from toolkit.report import fairness_words
 from toolkit.report.lists import write_csv
@@ -61,7 +62,7 @@ def write_data(prepared: Prepared, folder: Path) -> None:
 def write_outcome(config: Config, prepared: Prepared, outcome: Outcome, folder: Path) -> None:
     """What came out: audit, predictions, ranked lists, and what tuning tried."""
     write_json(folder / "audit.json", [finding.to_dict() for finding in outcome.findings])
-    write_predictions(prepared.matrix, outcome, folder / "predictions.parquet")
+    write_predictions(prepared.matrix, outcome, folder / "predictions.parquet", config.listing.tiers)
     if outcome.fairness:
         write_csv(folder / FAIRNESS, fairness_words.HEADER, fairness_words.table(outcome.fairness))
     if outcome.studies:
@@ -94,6 +95,7 @@ def metrics_of(
                        for c in outcome.of(task.name)},
             "groups": outcome.chosen(task.name).groups, "lists": outcome.lists.get(task.name, []),
             "fairness": asdict(outcome.fairness[task.name]) if task.name in outcome.fairness else None,
+            "tiers": tiers.figures(outcome.tiers[task.name]) if task.name in outcome.tiers else None,
         }  # fmt: skip
     weights = {name: target.weight for name, target in config.target.items()}
     binary = [t.name for t in outcome.tasks if t.type == "binary"]

@@ -242,6 +242,7 @@ def where(folder: Path) -> list[str]:
         if "." not in path.stem and path.name != FAIRNESS
     ]
     lines += [f"fairness: {here}/{FAIRNESS}"] if (folder / FAIRNESS).exists() else []
+    lines += [f"actions: {here}/{path.name}" for path in sorted(folder.glob("*.actions.csv"))]
     if (folder / "bundle").exists():
         lines.append(f"bundle: {here}/bundle")
     return [*lines, f"files: {here}"]
@@ -267,6 +268,7 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     ]
     for target, judged in outcome.fairness.items():
         lines += [*fairness_words.lines(target, judged), *fairness_words.gate_lines(judged.gates)]
+    lines += [line for target in outcome.tiers for line in _of_tiers(outcome, target)]
     asked = [finding for finding in outcome.findings if finding.answer is None]
     if asked:
         lines.append(f"leak audit: {len(asked)} to look at")
@@ -278,6 +280,7 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     if outcome.idle:
         named = [f"{name} ({why})" for name, why in outcome.idle.items()]
         lines.append(f"of no use in training rows: {', '.join(named[:8])}" + (" …" if len(named) > 8 else ""))
+    lines += facts.get("actions", [])
     lines += [f"assumed: {text}" for text in facts["assumptions"]]
     lines += [f"found: {text}" for text in facts.get("found", [])]
     lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]
@@ -328,6 +331,27 @@ def _of_lists(outcome: Outcome, target: str) -> list[str]:
             continue
         auc, pr = (_number_and_ends(group, metric) for metric in ("roc_auc", "pr_auc"))
         lines.append(f"entities {group['group']}, {target}: AUC {auc}, PR {pr} ({what})")
+    return lines
+
+
+def _of_tiers(outcome: Outcome, target: str) -> list[str]:
+    """One line for each tier, the highest first: what it promises, what happened, and what acting from it on costs."""
+
+    def said(value: float, ends: tuple[float, float]) -> str:
+        return "–" if math.isnan(value) else f"{value:.1%}" + ("" if math.isnan(ends[0]) else f" [{ends[0]:.1%}, {ends[1]:.1%}]")  # fmt: skip
+
+    lines = []
+    for tier in reversed(outcome.tiers[target]):
+        text = f"tier {tier.name}, from {tier.least:g}, {target}: {tier.rows:,} of the test rows"
+        if tier.rows:
+            text += f", {said(tier.observed, tier.observed_interval)} say yes (promised {tier.mean_probability:.1%})"
+        on = tier.acting
+        if on.rows and tier.least:
+            text += f"; acting from here on: precision {said(on.precision, on.precision_interval)}"
+            text += f", false positives {said(on.false_positive_rate, on.false_positive_rate_interval)}"
+        lines.append(text)
+    if outcome.chosen(target).calibrator.method == "identity":
+        lines.append(f"tiers of {target} stand on scores that are not calibrated (calibration: none)")
     return lines
 
 

@@ -30,7 +30,7 @@ from toolkit.prepare.frame import as_clock, clock_types
 from toolkit.prepare.matrix import Declaration, Matrix
 from toolkit.prepare.targets import applies_to, horizon_of
 from toolkit.report.lists import file_name
-from toolkit.report.predictions import days_of, score_columns, write_list
+from toolkit.report.predictions import days_of, score_columns, tier_column, write_list
 from toolkit.report.rejected import write_rejected
 from toolkit.scoring import history
 from toolkit.training.coherence import cohere
@@ -275,6 +275,8 @@ def predict(
         columns |= score_columns(
             head.name, head.type, head.classes, raw[head.name], probability[head.name], decision[head.name]
         )
+        if tiers := scorer.listing.tiers_for(head.name, head.type):
+            columns |= tier_column(head.name, probability[head.name], tiers, eligible[head.name])
         if not eligible[head.name].all():
             columns[f"{head.name}.applies"] = eligible[head.name]
     return Scored(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.config.schema import Config
-from toolkit.evaluation import metrics
+from toolkit.evaluation import metrics, tiers
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, difference, interval
 from toolkit.evaluation.curves import auc_error
 from toolkit.evaluation.gains import Z
@@ -202,6 +202,9 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
                 candidate.behind = _over(headline, chosen, candidate, draws)
         if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
             outcome.fairness[task.name] = judged
+        if wanted := config.listing.tiers_for(task.name, task.type):
+            probability = outcome.scores[(chosen.model, task.name)].probability[test]
+            outcome.tiers[task.name] = tiers.judge(y, probability, wanted, matrix.entity[rows], boot)
         if task.type == "binary":
             _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], place, boot))
 

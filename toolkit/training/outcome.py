@@ -9,6 +9,7 @@ import numpy as np
 
 from toolkit.evaluation.lists import AtSize, Steadiness
 from toolkit.evaluation.metrics import HEADLINE
+from toolkit.evaluation.tiers import Tier
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted, Task
 from toolkit.prepare.audit import Finding
@@ -87,7 +88,8 @@ class Outcome:
     training rows → why; models: name → configuration as fitted; studies: what tuning tried for them;
     lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets);
     common: target → decisions by one threshold for all, where thresholds by group have replaced them;
-    fairness: target → how decisions differ between protected groups, where such are declared.
+    fairness: target → how decisions differ between protected groups, where such are declared;
+    tiers: target → what its chosen model's tiers are worth on the test, where there are tiers.
     """
 
     assignment: Assignment
@@ -110,6 +112,7 @@ class Outcome:
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     common: dict[str, np.ndarray] = field(default_factory=dict)
     fairness: dict[str, Judged] = field(default_factory=dict)
+    tiers: dict[str, list[Tier]] = field(default_factory=dict)
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:
