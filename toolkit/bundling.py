@@ -12,12 +12,15 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from toolkit import __version__, bundle
+from toolkit.bundle.files import read_arrays, write_arrays
+from toolkit.config.counterfactual import Counterfactual
 from toolkit.config.listing import Listing
 from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
 from toolkit.config.schema import Config, Engine
 from toolkit.config.tables import Dataset
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError
+from toolkit.evaluation.counterfactual.reference import Reference
 from toolkit.models import store
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted
@@ -50,7 +53,8 @@ class Scorer:
     """A bundle in memory. labels: columns that new tables need not have; features: columns, channels, relations.
 
     others: heads of further models, whose ranked lists are written too; usual: each column's usual encoded
-    value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff.
+    value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff;
+    counterfactual: what is said about changes, and the training rows that these are held against.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Scorer:
     usual: np.ndarray | None
     stamps: Mapping[str, Mapping[str, Any]]
     trained: datetime | None
+    counterfactual: Counterfactual | None = None
+    reference: Reference | None = None
 
 
 def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
@@ -97,11 +103,17 @@ def frozen_features(config: Config, compiled: Compiled) -> dict[str, FeatureSet]
 
 
 def write(
-    config: Config, compiled: Compiled, outcome: Outcome, folder: Path, usual: np.ndarray | None = None
+    config: Config,
+    compiled: Compiled,
+    outcome: Outcome,
+    folder: Path,
+    usual: np.ndarray | None = None,
+    reference: Reference | None = None,
 ) -> None:
     """Write the bundle of a run: the chosen models, and everything between a table and a score.
 
-    usual: of `toolkit.actions.reasons.usual`, where ranked lists give reasons.
+    usual: of `toolkit.actions.reasons.usual`, where ranked lists give reasons; reference: what changes are held
+    against, where they are declared.
     """
     dataset = frozen_dataset(config.dataset, compiled.tables)
     listed = listed_models(config)
@@ -133,6 +145,11 @@ def write(
         contents[f"models/{name}"] = lambda path, n=name: store.save(
             path, outcome.models[n], outcome.fitted[n]
         )
+    if reference:
+        contents["recipe.json"] |= plain({
+            "counterfactual": config.counterfactual.model_dump(mode="json"), "reference": reference.names
+        })  # fmt: skip
+        contents["reference.safetensors"] = lambda path: write_arrays(path, reference.to_arrays())
     bundle.write(folder, contents)
 
 
@@ -156,6 +173,12 @@ def read(folder: Path) -> Scorer:
                 fix="use the toolkit version that wrote it",
             )
         scorer = _parsed(recipe, heads, encoder)
+        if "reference" in recipe:
+            arrays = read_arrays(found.path("reference.safetensors"))
+            node: Counterfactual = TypeAdapter(Counterfactual).validate_python(recipe["counterfactual"])
+            scorer = replace(
+                scorer, counterfactual=node, reference=Reference.from_arrays(recipe["reference"], arrays)
+            )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             "the bundle's declaration cannot be understood",

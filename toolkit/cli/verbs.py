@@ -84,7 +84,7 @@ def located(composed: Composed) -> Iterator[None]:
 def plan(composed: Composed) -> int:
     """What would happen, without training."""
     from toolkit import plan as plans
-    from toolkit.actions import ranked
+    from toolkit.actions import counterfactuals, ranked
     from toolkit.actions.enrichment.lists import checked
     from toolkit.prepared import check_names, prepare
     from toolkit.workplace import workplace
@@ -96,6 +96,7 @@ def plan(composed: Composed) -> int:
         features = [feature.name for feature in prepared.compiled.features]
         check_names(config, features)
         ranked.check(config, features, prepared.tables)
+        counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
         text = plans.text(config, prepared)
     sys.stdout.write(text)
     return 0

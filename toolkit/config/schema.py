@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
+from toolkit.config.counterfactual import Changes, Counterfactual, NoCounterfactual
+from toolkit.config.counterfactual import wrong as wrong_changes
 from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
 from toolkit.config.listing import Listing
 from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
@@ -198,6 +200,7 @@ class Config(Node):
     report: Report = Report()
     listing: Listing = Listing()
     enrichment: Enrichment = NoEnrichment()
+    counterfactual: Counterfactual = NoCounterfactual()
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -236,6 +239,16 @@ class Config(Node):
                 raise ValueError(
                     f"`enrichment.target` names `{name}`, which is not a target; {did_you_mean(name, self.target)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def counterfactuals_have_a_target_and_a_list(self) -> Config:
+        if isinstance(self.counterfactual, Changes):
+            types = {name: type_of(node) for name, node in self.target.items()}
+            by_rank = self.threshold.kind == "fill_capacity"
+            refuse(
+                "Config", wrong_changes(self.counterfactual, types, self.listing.file is not None, by_rank)
+            )
         return self
 
     @model_validator(mode="after")
