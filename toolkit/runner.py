@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from toolkit import __version__, bundling, plan
-from toolkit.actions import listing, playbook, ranked, reasons
+from toolkit.actions import counterfactuals, listing, playbook, ranked, reasons
 from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
@@ -67,6 +67,7 @@ def run(
             check_names(config, features)
             ranked.check(config, features, prepared.tables)
             playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+            counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
             for note in ranked.unheard(config, prepared.compiled.features):
                 log.warning("%s", note)
             fingerprint = matrices.fingerprint(prepared.compiled)
@@ -95,7 +96,8 @@ def run(
                 record.write_data(prepared, place.path)
                 record.write_outcome(config, prepared, outcome, place.path)
                 usual = reasons.usual(prepared.matrix, outcome, config.seed) if config.listing.file else None
-                bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual)
+                known = counterfactuals.reference(config, prepared.matrix, outcome)
+                bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual, known)
                 (place.path / "config.yaml").write_text(kept, encoding="utf-8")
                 write_json(place.path / "environment.json", environment)
             lists: list[listing.Written] = []

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import bundling
-from toolkit.actions import changes, playbook
+from toolkit.actions import changes, counterfactuals, playbook
 from toolkit.actions import played as actions
 from toolkit.actions.changes import Dropped, Last, Moved
 from toolkit.actions.played import Played
@@ -29,6 +29,7 @@ from toolkit.actions.ranked import (
 )
 from toolkit.actions.reasons import Once
 from toolkit.bundling import Head, Scorer
+from toolkit.config.counterfactual import Changes
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError
 from toolkit.prepared import Prepared
@@ -151,6 +152,7 @@ def _write(
 ) -> Written:
     standing, stem = stand(scorer, scored, head), stem_of(scorer, head)
     ranked = list_of(scorer, scored, standing, once)
+    ranked, helped = _helped(scorer, scored, standing, ranked, folder, stem)
     column, place = score_column(head), previous(stem)
     last = changes.read(place, stem, ranked.key, column) if place else None
     size = ranked.table.num_rows
@@ -191,7 +193,8 @@ def _write(
         "cutoff": cutoff_of(scored), "listed": size, "ranked": len(standing), "bundle": bundle,
         "previous": {"snapshot": last.snapshot} | counts if last else None,
     })  # fmt: skip
-    lines, chosen, played = _lines(stem, snapshot, size, standing, last, counts), head in scorer.heads, None
+    lines = _lines(stem, snapshot, size, standing, last, counts) + helped
+    chosen, played = head in scorer.heads, None
     tiers = Counter(tiers_of(scorer, scored, standing) or [])
     found = {name: tiers[name] for name in reversed(scorer.listing.tiers) if tiers}
     if found:
@@ -201,6 +204,33 @@ def _write(
         actions.write(played, folder, stem)
         lines += played.lines(stem)
     return Written(ranked, stem, head.model, chosen, len(standing), lines, found, played)
+
+
+def _helped(
+    scorer: Scorer, scored: Scored, standing: Standing, ranked: Ranked, folder: Path, stem: str
+) -> tuple[Ranked, list[str]]:
+    """The list with what would help its first rows, where that is declared of it, and what to say."""
+    node, head = scorer.counterfactual, standing.head
+    if not isinstance(node, Changes) or head not in scorer.heads:
+        return ranked, []
+    if head.name != counterfactuals.target_of(node, [one.name for one in scorer.heads]):
+        return ranked, []
+    table = ranked.table
+    rows = standing.rows[: min(node.top, table.num_rows)]
+    helped = counterfactuals.help_rows(
+        scorer, scored.matrix.features, scored.X[rows], scored.besides.some(rows)
+    )
+    assert helped is not None
+    counterfactuals.write(
+        folder / f"{stem}.counterfactuals.csv",
+        helped,
+        ranked.key,
+        standing.entity[: len(rows)].tolist(),
+        scorer.encoder.columns,
+    )
+    said = [*helped.said, *[None] * (table.num_rows - len(rows))]
+    table = table.append_column(counterfactuals.COLUMN, pa.array(said, pa.string()))
+    return Ranked(table, ranked.key, ranked.target), helped.lines(stem)
 
 
 def _compared(table: pa.Table, moved: Sequence[Moved]) -> pa.Table:

@@ -105,7 +105,7 @@ def located(composed: Composed) -> Iterator[None]:
 def plan(composed: Composed) -> int:
     """What would happen, without training."""
     from toolkit import plan as plans
-    from toolkit.actions import playbook, ranked
+    from toolkit.actions import counterfactuals, playbook, ranked
     from toolkit.actions.enrichment.lists import checked
     from toolkit.prepared import check_names, prepare
     from toolkit.workplace import workplace
@@ -118,6 +118,7 @@ def plan(composed: Composed) -> int:
         check_names(config, features)
         ranked.check(config, features, prepared.tables)
         playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+        counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
         text = plans.text(config, prepared)
     sys.stdout.write(text)
     return 0
