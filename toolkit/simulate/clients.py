@@ -63,7 +63,7 @@ class ClientWorld(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["clients"] = "clients"
-    size: int = Field(default=5_000, ge=100, le=1_000_000, description="how many clients, left ones included")
+    size: int = Field(default=3_000, ge=100, le=1_000_000, description="how many clients, left ones included")
     weeks: int = Field(default=131, ge=30, le=520, description="weeks of activity, from 2024-01-01")
     seed: int = Field(default=23, ge=0)
 
