@@ -175,9 +175,7 @@ class Export:
         }  # fmt: skip
         real = ("minutes", "longest_pause", "data_mb")
         typed = {
-            name: np.round(counts[name], 1)
-            if name in real
-            else counts[name].astype(np.int32)
+            name: np.round(counts[name], 1) if name in real else counts[name].astype(np.int32)
             for name in ACTIVITY
         }
         self._put("activity", day, at, **typed)
