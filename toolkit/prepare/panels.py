@@ -283,11 +283,11 @@ def _since(node: Panel, since: str, used: Iterable[Loaded], tables: Tables, fram
         sql.named(col(entity.spec.keys[0]), OWNER), col(KNOWN), col(TIME), sql.named(value, STEPS)
     )
     own_steps = _place(look, col(STEPS, "t"), kind, node.step)
-    least = sql.call(
-        "least", own_steps, col(STEPS, "b"), sql.literal(node.last)
-    )  # leaves out what is missing
+    most = sql.call("least", col(STEPS, "b"), sql.literal(node.last))
     later = exp.GT(this=col(STEPS, "t"), expression=look.moment(CUTOFF, kind))
-    length = exp.Case().when(later, sql.literal(0)).else_(least)
+    unknown = exp.Is(this=col(STEPS, "t"), expression=exp.null())
+    least = sql.call("least", own_steps, most)
+    length = exp.Case().when(later, sql.literal(0)).when(unknown, most.copy()).else_(least)
     on = sql.both(look.owned(), look.seen())
     look.columns[CUTOFF] = col(CUTOFF)
     same = exp.EQ(this=col(CUTOFF, "b"), expression=col(CUTOFF, "f"))
