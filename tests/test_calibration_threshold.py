@@ -12,7 +12,7 @@ from scipy.special import expit
 from toolkit.errors import ConfigError, DataError
 from toolkit.evaluation.metrics import ece, row_log_loss
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
-from toolkit.training.coherence import cohere, corrected_share, nested, project
+from toolkit.training.coherence import Corrected, cohere, nested, project
 from toolkit.training.crossfit import FOLDS, deal, held_out, obstacle
 from toolkit.training.threshold import (
     FillCapacity,
@@ -422,13 +422,15 @@ def test_projected_rows_are_in_order_exactly_and_ordered_rows_are_untouched():
     after = project(p)
     assert (np.diff(after, axis=1) >= 0).all()
     assert (after[:40_000] == p[:40_000]).all()
-    assert corrected_share(p, after) == pytest.approx(0.6 * 5 / 6, abs=0.005)  # 1 of 3! orders is right
+    assert Corrected.of(p, after).share == pytest.approx(0.6 * 5 / 6, abs=0.005)  # 1 of 3! orders is right
     assert (project(after) == after).all()
 
 
 def test_projection_of_nothing_and_of_a_single_target():
     assert project(np.zeros((0, 3))).shape == (0, 3)
-    assert corrected_share(np.zeros((0, 3)), np.zeros((0, 3))) == 0
+    assert Corrected.of(np.zeros((0, 3)), np.zeros((0, 3))) == Corrected(0.0, 0.0)
+    two = [[0.2, 0.4], [0.5, 0.1]]
+    assert Corrected.of(two, project(two)) == Corrected(0.5, pytest.approx(0.2))  # 0.5 and 0.1 become 0.3
     assert project([[0.4], [0.2]]).tolist() == [[0.4], [0.2]]
 
 

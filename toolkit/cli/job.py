@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import screen
 from toolkit.cli.masking import MASK
-from toolkit.errors import ConfigError, UserError
+from toolkit.errors import ConfigError, UserError, raise_interruption
 
 if TYPE_CHECKING:
     from toolkit.sweep.folder import Record, SweepFolder
@@ -83,11 +83,11 @@ class Job:
             variables = given.provenance.variables
             self.codes.append(handler(self.verb)(given))
         except UserError as error:
-            _raise_interruption(error)
+            raise_interruption(error)
             screen.show(_with_variable(error, variables))
             self.codes.append(2)
         except Exception as error:
-            _raise_interruption(error)
+            raise_interruption(error)
             self.codes.append(1)  # a bug of ours: Hydra raises it again
             raise
 
@@ -121,13 +121,13 @@ class Job:
             if code == GATE_FAILED:
                 record = replace(record, reason="a fairness gate; the run's folder is whole and says which")
         except UserError as error:
-            _raise_interruption(error)
+            raise_interruption(error)
             told = _with_variable(error, variables)
             screen.show(told)
             where = f" ({told.where})" if told.where else ""
             record = replace(record, state="failed", code=2, reason=_one_line(scrub(f"{told.what}{where}")))
         except Exception as error:
-            _raise_interruption(error)
+            raise_interruption(error)
             print(scrub(traceback.format_exc()), file=sys.stderr)
             said = _one_line(scrub(f"{type(error).__name__}: {error}"))
             record = replace(record, state="bug", code=1, reason=f"a bug in the toolkit: {said}")
@@ -169,20 +169,6 @@ class Job:
 
         if not self.quiet:
             OUT.print(Text(text), soft_wrap=True)
-
-
-def _raise_interruption(error: BaseException) -> None:
-    """Raise the Ctrl-C behind an error, if there is one: a library that was interrupted may raise its own."""
-    seen: set[int] = set()
-    behind: list[BaseException | None] = [error]
-    while behind:
-        one = behind.pop()
-        if one is None or id(one) in seen:
-            continue
-        if isinstance(one, KeyboardInterrupt):
-            raise one
-        seen.add(id(one))
-        behind += [one.__cause__, one.__context__]
 
 
 def _end_with(parent: int) -> None:

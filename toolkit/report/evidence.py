@@ -15,6 +15,7 @@ from toolkit.evaluation.curves import Bin, Cut
 from toolkit.evaluation.gains import Decile, Gains, Interval
 from toolkit.evaluation.lists import AtSize, Steadiness
 from toolkit.evaluation.tiers import Tier
+from toolkit.training.coherence import Corrected
 
 if TYPE_CHECKING:
     from toolkit.training.fairness import Judged
@@ -82,6 +83,7 @@ class ModelLine:
     seconds: float
     notes: list[str]
     undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
+    over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # of an ensemble
     behind: tuple[float, float, float] | None = None  # the chosen model's headline metric less its own
 
 
@@ -300,6 +302,7 @@ class Evidence:
     metrics: dict[str, Any]  # metrics.json as written
     lists: dict[str, bytes]  # file name → CSV to embed
     backtest: list[dict[str, Any]] = field(default_factory=list)
-    coherence: dict[str, float] = field(default_factory=dict)
+    coherence: dict[str, Corrected] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists

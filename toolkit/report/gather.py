@@ -84,7 +84,7 @@ def gather(
         seconds=dict(metrics["seconds"]), targets=targets, overlap=_overlap(sight),
         data=data_of(config, prepared, outcome, strongest), card=model_card(config, prepared, outcome, environment),
         config=resolved, metrics=plain(dict(metrics)), lists=dict(lists), backtest=list(facts["backtest"]),
-        coherence=dict(outcome.coherence), tuned=list(tuned), tables=dict(tables or {}),
+        coherence=dict(outcome.coherence), remarks=list(outcome.remarks), tuned=list(tuned), tables=dict(tables or {}),
     )  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def _line(config: Config, task: Task, candidate: Candidate) -> ModelLine:
         validation=_known(candidate.validation.get(HEADLINE[task.type])), test=candidate.test,
         intervals={name: ends for name, ends in candidate.intervals.items() if not math.isnan(ends[0])},
         margin=known_margin(candidate), seconds=candidate.seconds, notes=list(candidate.notes),
-        undefined=dict(candidate.undefined),
+        undefined=dict(candidate.undefined), over_members=dict(candidate.over_members),
         behind=None if candidate.behind is None or np.isnan(candidate.behind).any() else candidate.behind,
     )  # fmt: skip
 

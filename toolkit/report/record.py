@@ -87,7 +87,7 @@ def metrics_of(
             "base_rates": outcome.base_rates[task.name], "label_state": outcome.states[task.name].to_dict(),
             "chosen": outcome.chosen(task.name).model,
             "models": {c.model: {"validation": c.validation, "test": c.test, "interval_95": c.intervals, "undefined": c.undefined,
-                                 "over_rule": c.margin, "behind_chosen": c.behind, "per_list": [asdict(at) for at in c.per_list],
+                                 "over_rule": c.margin, "behind_chosen": c.behind, "over_members": c.over_members, "per_list": [asdict(at) for at in c.per_list],
                                  "steadiness": c.steadiness and asdict(c.steadiness), "beats_chance": c.beats_chance, "fit_seconds": c.seconds, "notes": c.notes,
                                  "threshold": c.threshold and c.threshold.to_dict(), "thresholds_by_group": c.by_group and c.by_group.to_dict(),
                                  "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason, "before": c.uncalibrated},
@@ -108,7 +108,8 @@ def metrics_of(
         }
     return {
         "recipe": config.name, "failed_gates": failed_gates(outcome), "targets": targets, "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
-        "test_label_reads": outcome.test_reads, "coherence_corrected_share": outcome.coherence, "unseen_levels": outcome.unseen, "of_no_use": outcome.idle,
+        "test_label_reads": outcome.test_reads, "remarks": outcome.remarks, "coherence": {chain: {"corrected_share": one.share, "mean_move": one.move} for chain, one in outcome.coherence.items()},
+        "unseen_levels": outcome.unseen, "of_no_use": outcome.idle,
         "tuning": {name: {"metric": found.metric, "best": found.best, "value": found.value, "trials": len(found.trials)}
                    for name, found in outcome.studies.items()},
         "backtest": backtest, "seconds": work.seconds | {"total": time.perf_counter() - begun}, "built": work.cache.built,

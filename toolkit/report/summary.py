@@ -16,6 +16,7 @@ from rich.text import Text
 from toolkit.config.paths import readable
 from toolkit.report import fairness_words
 from toolkit.report.list_words import typical
+from toolkit.report.members import against_members
 from toolkit.report.record import FAIRNESS
 from toolkit.report.words import FEW, USELESS
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
@@ -263,7 +264,14 @@ def warnings_line(warned: Sequence[str]) -> list[str]:
 
 def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     """What to know besides the models: leaks, assumptions, rejected rows, older folds."""
-    lines = [
+    lines = [*outcome.remarks]
+    lines += [
+        f"{task.name}: {against_members(one.model, HEADLINE[task.type], one.over_members)}"
+        for task in outcome.tasks
+        for one in outcome.of(task.name)
+        if one.over_members
+    ]
+    lines += [
         line for task in outcome.tasks if task.type == "binary" for line in _of_lists(outcome, task.name)
     ]
     for target, judged in outcome.fairness.items():
@@ -295,8 +303,9 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
         f"backtest {target}, {model}: {metric} {', '.join(values)}"
         for (target, model, metric), values in folds.items()
     ]
-    for chain, share in outcome.coherence.items():
-        lines.append(f"coherent {chain}: {share:.2%} of rows corrected")
+    for chain, found in outcome.coherence.items():
+        by = f", by {found.move:.2%} on average" if found.share else ""
+        lines.append(f"coherent {chain}: {found.share:.2%} of rows corrected{by}")
     return lines
 
 

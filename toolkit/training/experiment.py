@@ -12,7 +12,7 @@ import pandas as pd
 
 from toolkit.config.schema import Config, RollingSplit
 from toolkit.data.cache import Cache, digest
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, UnfitError
 from toolkit.evaluation.door import TestDoor
 from toolkit.evaluation.ties import places
 from toolkit.modalities import Modalities
@@ -131,8 +131,14 @@ def run_split(
             fitted, seconds = ensembles.put_together(model, declared, outcome.fitted, held.said, ground)
             held.said[name] = ensembles.fair(fitted, held.said, valid.y, held.fold)
             outcome.fitted[name] = fitted
+            outcome.remarks += [f"{name}: {line}" for line in fitted.remarks]
         else:
-            outcome.fitted[name], seconds = fit(name, model, material, config, cache, progress)
+            try:
+                outcome.fitted[name], seconds = fit(name, model, material, config, cache, progress)
+            except UnfitError as error:
+                ground.failed[name] = ensembles.left_out(name, declared, error)
+                outcome.remarks.append(f"left out: {ground.failed[name]}")
+                continue
         progress(f"judging on validation rows: {name}", number / len(outcome.models))
         judge_validation(config, outcome, name, seconds, held)
     choose_models(config, outcome)

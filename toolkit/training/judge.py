@@ -151,8 +151,8 @@ def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.nd
         chosen = {target: outcome.scores[(outcome.chosen(target).model, target)] for target in chain}
         probability = {target: scores.probability for target, scores in chosen.items()}
         decision = {target: scores.decision for target, scores in chosen.items()}
-        probability, decision, share = cohere(chain, probability, decision, eligible)
-        outcome.coherence[" <= ".join(chain)] = share
+        probability, decision, corrected = cohere(chain, probability, decision, eligible)
+        outcome.coherence[" <= ".join(chain)] = corrected
         for target, scores in chosen.items():
             scores.probability, scores.decision = probability[target], decision[target]
 
@@ -198,6 +198,10 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
             if "rule" in draws and candidate.model != "rule":
                 rule = next(other for other in outcome.of(task.name) if other.model == "rule")
                 candidate.margin = _over(headline, candidate, rule, draws)
+            members = getattr(outcome.fitted[candidate.model], "members", ()) if draws else ()
+            by_name = {other.model: other for other in outcome.of(task.name)}
+            for member in members:
+                candidate.over_members[member.name] = _over(headline, candidate, by_name[member.name], draws)
             if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
                 candidate.behind = _over(headline, chosen, candidate, draws)
         if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
