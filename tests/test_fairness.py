@@ -167,7 +167,7 @@ class TestWhatCannotBeTold:
         found = compare(y, decision & False, groups, attribute="g", least=50)
         assert found.of("demographic_parity_difference").value == 0
         assert found.of("demographic_parity_ratio").undefined == "nobody is selected"
-        assert found.groups[0].undefined["precision"] == "no selected"
+        assert found.groups[0].undefined["precision"] == "nobody selected"
 
     def test_without_fairlearn_the_error_names_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fairness.need_fairlearn()

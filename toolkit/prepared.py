@@ -59,6 +59,7 @@ def prepare(config: Config, work: Workplace) -> Prepared:
     with work.stage("features and targets"):
         matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
     protected.check(compiled.protected, matrix.protected, compiled.features)
+    seen += protected.gaps(matrix.protected)
     for note in matrix.notes():
         log.warning("%s", note)
     return Prepared(tables, compiled, matrix, splits(config, compiled, matrix), seen)

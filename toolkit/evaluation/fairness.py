@@ -199,16 +199,14 @@ def _rates(counts: Floats) -> dict[str, Floats]:
 
 
 def _undefined(counts: Floats) -> dict[str, str]:
+    """Rates that cannot be told of counts [4] → why."""
     n, selected, positives, _ = counts
-    found = {}
-    for rate, there, what in (
-        ("true_positive_rate", positives, "positives"),
-        ("false_positive_rate", n - positives, "negatives"),
-        ("precision", selected, "selected"),
-    ):
-        if there < LEAST_OF_EACH:
-            found[rate] = f"too few {what}" if there else f"no {what}"
-    return found
+    there = {
+        "true_positive_rate": (positives, "no positives", "too few positives"),
+        "false_positive_rate": (n - positives, "no negatives", "too few negatives"),
+        "precision": (selected, "nobody selected", "too few selected"),
+    }
+    return {rate: few if rows else none for rate, (rows, none, few) in there.items() if rows < LEAST_OF_EACH}
 
 
 def _not_compared(

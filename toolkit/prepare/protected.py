@@ -135,6 +135,16 @@ def said(protected: Sequence[CompiledProtected], tables: Tables) -> list[str]:
     return lines
 
 
+def gaps(groups: Mapping[str, pd.Categorical]) -> list[str]:
+    """A line on each attribute that some of the rows lack."""
+    missing = {name: float((found.codes < 0).mean()) for name, found in groups.items() if len(found)}
+    return [
+        f"protected attribute `{name}` is unknown for {share:.1%} of all rows"
+        for name, share in missing.items()
+        if share
+    ]
+
+
 def check(
     protected: Sequence[CompiledProtected], groups: Mapping[str, pd.Categorical], features: Sequence[Feature]
 ) -> None:

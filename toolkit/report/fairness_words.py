@@ -70,18 +70,23 @@ def cost_line(found: Mitigated) -> str:
         f"{COST[name]} {_of(name, before)} → {_of(name, after)}"
         for name, (before, after, _) in found.cost.items()
     ]
-    return f"equal {found.constraint.replace('_', ' ')} by {found.attribute}: {', '.join(parts)}"
+    return f"{found.constraint.replace('_', ' ')} by {found.attribute}: {', '.join(parts)}"
 
 
 def _of(name: str, value: float) -> str:
     return count(value) if name == "selected" else figure(value)
 
 
+def _more(value: float) -> str:
+    """A change of a count: `+91`."""
+    return f"+{count(value)}" if is_number(value) and value > 0 else count(value)
+
+
 def cost_rows(found: Mitigated, comparisons: list[Comparison]) -> list[tuple[str, str, str, str, str]]:
     """What changes on the test rows: name, before, after, difference, its interval; first the cost, then the gain."""
     rows = []
     for name, (before, after, ends) in found.cost.items():
-        form = (lambda v: signed(round(v), 0)) if name == "selected" else signed
+        form = _more if name == "selected" else signed
         told = form(after - before) if is_number(after) and is_number(before) else "–"
         rows.append((COST[name], _of(name, before), _of(name, after), told, interval(ends, form)))
     now = next(one for one in comparisons if one.attribute == found.attribute)
@@ -93,6 +98,14 @@ def cost_rows(found: Mitigated, comparisons: list[Comparison]) -> list[tuple[str
                 signed(measure.value - then.value) if is_number(measure.value) and is_number(then.value) else "–", "",
             ))  # fmt: skip
     return rows
+
+
+def lines_drawn(found: Mitigated) -> str:
+    """The thresholds in use, where they are on the score."""
+    if not found.thresholds:
+        return ""
+    each = ", ".join(f"`{name}` {figure(value)}" for name, value in found.thresholds.items())
+    return f"Raw scores from which rows are acted on: {each}; for other groups, and before for all, {figure(found.common)}."
 
 
 def sentence(found: Comparison) -> str:

@@ -64,7 +64,7 @@ class Mitigated:
     """What thresholds by group cost and gave, on the test rows.
 
     before: the comparison by the attribute with the common threshold; cost: metric → before, after, and the
-    interval of the paired difference.
+    interval of the paired difference; thresholds: group → raw score, none where a capacity decides.
     """
 
     attribute: str
@@ -72,6 +72,8 @@ class Mitigated:
     reason: str
     before: Comparison
     cost: dict[str, tuple[float, float, Interval]]
+    common: float
+    thresholds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -197,11 +199,20 @@ def _judged(gate: Gate, task: Task, found: Comparison) -> GateResult:
         measure = found.of(gate.measure)
         why, value, ends = measure.undefined, measure.value, measure.interval
     state = "not judged" if why else "passed" if gate.holds(value) else "failed"
-    digits = 2 if found.coarse else 15
+    if found.coarse:
+        value, ends = round(value, 2), (round(ends[0], 2), round(ends[1], 2))
     return GateResult(
-        str(gate), task.name, gate.attribute, gate.measure, gate.bound, round(value, digits),
-        (round(ends[0], digits), round(ends[1], digits)), state, gate.on_failure, why,
-    )  # fmt: skip
+        str(gate),
+        task.name,
+        gate.attribute,
+        gate.measure,
+        gate.bound,
+        value,
+        ends,
+        state,
+        gate.on_failure,
+        why,
+    )
 
 
 def _mitigated(
@@ -217,7 +228,11 @@ def _mitigated(
     then, now = (_costs(y, decision[test]) for decision in (before, after))
     ends = _cost_intervals(boot, y, before[test], after[test]) if boot else {}
     cost = {name: (float(then[name]), float(now[name]), ends.get(name, (NAN, NAN))) for name in COSTS}
-    return Mitigated(found.attribute, found.constraint, found.reason, fairness.coarse(compared), cost)
+    by_rank, common = found.common.by_rank, found.common.value
+    return Mitigated(
+        found.attribute, found.constraint, found.reason, fairness.coarse(compared), cost, common,
+        {} if by_rank else dict(found.values),
+    )  # fmt: skip
 
 
 def _costs(y: np.ndarray, decision: np.ndarray) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def choose_by_group(
     hits = np.sum([part.hits[cut] for part, cut in zip(parts, at, strict=True)], axis=0)
     best, liked = _best(wanted, common, selected, hits, sum(part.positives for part in parts))
     chosen = [int(cut[best]) for cut in at]
-    what = "share of each group" if constraint == "demographic_parity" else "share of each group's positives"
+    whose = "each group" if constraint == "demographic_parity" else "the positives of each group"
     weights = dict.fromkeys(able, 1.0)
     if common.by_rank and constraint == "equal_opportunity" and selected[best]:
         overall = selected[best] / sum(part.selected[-1] for part in parts)
@@ -116,7 +116,9 @@ def choose_by_group(
             for name, part, cut in zip(able, parts, chosen, strict=True)
         }
     others = [str(name) for name in groups.categories if name not in able]
-    reason = f"the same {what} of {mitigation.attribute} on validation ({levels[best]:.1%}); {liked}"
+    reason = (
+        f"the same share of {whose} of {mitigation.attribute} on validation ({levels[best]:.1%}); {liked}"
+    )
     reason += f"; the common threshold for {', '.join(others)}" if others else ""
     values = {name: part.value(cut) for name, part, cut in zip(able, parts, chosen, strict=True)}
     return GroupThresholds(mitigation.attribute, constraint, common, values, weights, reason)
