@@ -26,8 +26,8 @@ def read_by(node: Rules, known: Sequence[str]) -> list[str]:
 def holding(node: Rules, cells: Mapping[str, Any], size: int) -> dict[str, np.ndarray]:
     """Rule with a condition → whether it holds [rows]; where it has no value it does not.
 
-    cells: what conditions read, pyarrow arrays; size: their rows, none of which only tries them out. Raises
-    ConfigError for one that is no condition, and DataError for one that compares what cannot be compared.
+    cells: what conditions read, pyarrow arrays; size: their rows. Raises ConfigError for one that is no
+    condition, and DataError for one that compares what cannot be compared.
     """
     found: dict[str, np.ndarray] = {}
     conditions = _admitted(node, list(cells))

@@ -83,7 +83,7 @@ def check(
                         f"no feature is called `{pattern}`", where=where,
                         fix=did_you_mean(pattern, names),
                     )  # fmt: skip
-    conditions.holding(node, _empty(node, features, entity, known), 0)
+    conditions.holding(node, _missing(node, features, entity, known), 1)  # wrong types show on any row
 
 
 def _owner_columns(node: Rules) -> list[tuple[str, str]]:
@@ -94,12 +94,14 @@ def _owner_columns(node: Rules) -> list[tuple[str, str]]:
     ]
 
 
-def _empty(node: Rules, features: Sequence[Feature], entity: Loaded, known: Sequence[str]) -> dict[str, Any]:
-    """No rows of the columns that conditions read, in their types. Raises ConfigError for one that is not known."""
+def _missing(
+    node: Rules, features: Sequence[Feature], entity: Loaded, known: Sequence[str]
+) -> dict[str, Any]:
+    """A row of missing cells in the columns that conditions read, in their types. Raises ConfigError for one that is not known."""
     schema = pq.read_schema(entity.path)
     types = {name: schema.field(name).type for name in entity.columns}
     types |= {f.name: pa.string() if f.kind == "categorical" else pa.float64() for f in features}
-    return {name: pa.array([], types[name]) for name in conditions.read_by(node, known)}
+    return {name: pa.nulls(1, types[name]) for name in conditions.read_by(node, known)}
 
 
 # --- the rows of a list -----------------------------------------------------------------------------
