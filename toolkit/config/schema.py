@@ -246,9 +246,7 @@ class Config(Node):
         if isinstance(self.counterfactual, Changes):
             types = {name: type_of(node) for name, node in self.target.items()}
             by_rank = self.threshold.kind == "fill_capacity"
-            refuse(
-                "Config", wrong_changes(self.counterfactual, types, self.listing.file is not None, by_rank)
-            )
+            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, by_rank))
         return self
 
     @model_validator(mode="after")
