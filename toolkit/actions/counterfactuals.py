@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolkit import bundling
 from toolkit.actions import counterfactual_words as words
 from toolkit.actions.ranked import DIGITS
 from toolkit.bundling import Scorer
@@ -30,6 +31,7 @@ from toolkit.modalities import Modalities
 from toolkit.models.interface import Column
 from toolkit.prepare.features import Feature
 from toolkit.prepare.matrix import Matrix
+from toolkit.report.entities import Helping
 from toolkit.report.lists import write_csv
 from toolkit.scoring.probability import probability
 from toolkit.training.outcome import Outcome
@@ -182,6 +184,15 @@ class Help:
             seconds=self.node.seconds,
         )
         return Helped(found, [self.words.sentence(one) for one in found], self.idle)
+
+
+def helping(config: Config, features: Sequence[Feature], bundle: Path) -> Helping | None:
+    """For the report: what would help encoded rows of a target, by a run's bundle; None where nothing is declared."""
+    if not declared(config):
+        return None
+    asked = Help.of(bundling.read(bundle), features)
+    assert asked is not None
+    return lambda target, X, besides: asked.rows(X, besides).said if target == asked.target else []
 
 
 def aim_of(node: Changes, listing: Listing) -> float | None:

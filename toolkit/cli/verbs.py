@@ -87,6 +87,7 @@ def plan(composed: Composed) -> int:
     from toolkit.actions import counterfactuals, ranked
     from toolkit.actions.enrichment.lists import checked
     from toolkit.prepared import check_names, prepare
+    from toolkit.report import explain as explaining
     from toolkit.workplace import workplace
 
     config = typed(composed)
@@ -96,6 +97,7 @@ def plan(composed: Composed) -> int:
         features = [feature.name for feature in prepared.compiled.features]
         check_names(config, features)
         ranked.check(config, features, prepared.tables)
+        explaining.check(config)
         counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
         text = plans.text(config, prepared)
     sys.stdout.write(text)

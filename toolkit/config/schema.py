@@ -159,6 +159,12 @@ class Report(Node):
     explain: bool = Field(
         True, description="say what drives the scores, and why five entities score as they do"
     )
+    explain_by: Literal["auto", "shap", "lime"] = Field(
+        "auto",
+        description="what speaks for the five entities. auto: the model's own contributions, of other models what the "
+        "score loses with the usual value; shap: Shapley values of those too (extra `shap`); lime: a local linear "
+        "model, with its R²",
+    )
 
 
 class Engine(Node):
