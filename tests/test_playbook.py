@@ -519,7 +519,9 @@ def as_run(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize("words", [[], ["model=[random_forest]", "model.random_forest.trees=40"]], ids=["linear", "forest"])
+@pytest.mark.parametrize(
+    "words", [[], ["model=[random_forest]", "model.random_forest.trees=40"]], ids=["linear", "forest"]
+)
 def test_on_real_donors_rules_find_their_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:

@@ -18,6 +18,7 @@ from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
 from toolkit.prepared import check_names, prepare
+from toolkit.report import explain as explaining
 from toolkit.report import page as report
 from toolkit.report import record, summary
 from toolkit.report.evidence import Tuned
@@ -67,6 +68,7 @@ def run(
             check_names(config, features)
             ranked.check(config, features, prepared.tables)
             playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+            explaining.check(config)
             counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
             for note in ranked.unheard(config, prepared.compiled.features):
                 log.warning("%s", note)
@@ -112,7 +114,10 @@ def run(
             explained: dict[str, Explained] = {}
             if config.report.html and config.report.explain:
                 with work.stage("explaining"):
-                    explained = explain(config, prepared, outcome, work.progress)
+                    helping = counterfactuals.helping(
+                        config, prepared.compiled.features, place.path / "bundle"
+                    )
+                    explained = explain(config, prepared, outcome, work.progress, helping)
             facts = record.facts_of(config, prepared, backtest, work, begun)
             if config.report.html:
                 with work.stage("report"):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from toolkit.actions.reasons import described
-from toolkit.config.counterfactual import PLACEHOLDER, THRESHOLD, Changes
+from toolkit.config.counterfactual import PLACEHOLDER, Changes
 from toolkit.evaluation.counterfactual.search import Found, Step
 from toolkit.evaluation.effects import number_text
 from toolkit.modalities import Column
@@ -31,12 +31,19 @@ SPELLED = (
 
 
 class Words:
-    """The sentences of one declaration. called: what reasons call features (`listing.words`)."""
+    """The sentences of one declaration. aim: what is to be passed, None: the threshold; called: what reasons call features (`listing.words`)."""
 
     def __init__(
-        self, node: Changes, columns: Sequence[Column], features: Sequence[Feature], called: Mapping[str, str]
+        self,
+        node: Changes,
+        aim: float | None,
+        columns: Sequence[Column],
+        features: Sequence[Feature],
+        called: Mapping[str, str],
     ) -> None:
-        self.node = node
+        mark = "the threshold" if aim is None else f"{aim:g}"
+        self.aim = f"under {mark}" if node.above is None else f"to {mark} or more"
+        self.there = f"under {mark}" if node.above is None else f"at {mark} or more"
         self.columns = {column.name: column for column in columns}
         spoken = {name: text for name, text in called.items() if text}
         self.texts = {feature.name: described(feature, spoken) for feature in features}
@@ -77,18 +84,6 @@ class Words:
         if not pattern:
             return f"{self.texts[name]} {told['to']} in place of {told['from']}"
         return PLACEHOLDER.sub(lambda found: told.get(found[1], found[0]), pattern)
-
-    @property
-    def aim(self) -> str:
-        return f"under {self._mark}" if self.node.below is not None else f"to {self._mark} or more"
-
-    @property
-    def there(self) -> str:
-        return f"under {self._mark}" if self.node.below is not None else f"at {self._mark} or more"
-
-    @property
-    def _mark(self) -> str:
-        return "the threshold" if self.node.aim == THRESHOLD else f"{self.node.aim:g}"
 
 
 def value(encoded: float, column: Column) -> str:

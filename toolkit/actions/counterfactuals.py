@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolkit import bundling
 from toolkit.actions import counterfactual_words as words
+from toolkit.actions.ranked import DIGITS
 from toolkit.bundling import Scorer
-from toolkit.config.counterfactual import Change, Changes
+from toolkit.config.counterfactual import THRESHOLD, Change, Changes, tiers_of
+from toolkit.config.listing import Listing
 from toolkit.config.schema import Config
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.evaluation.counterfactual.levers import levers
@@ -28,6 +31,7 @@ from toolkit.modalities import Modalities
 from toolkit.models.interface import Column
 from toolkit.prepare.features import Feature
 from toolkit.prepare.matrix import Matrix
+from toolkit.report.entities import Helping
 from toolkit.report.lists import write_csv
 from toolkit.scoring.probability import probability
 from toolkit.training.outcome import Outcome
@@ -49,7 +53,7 @@ class Helped:
         counts = pd.Series([one.outcome for one in self.found]).value_counts()
         told = ", ".join(f"{outcome} {count:,}" for outcome, count in counts.items())
         lines = [
-            f"{stem}.counterfactuals.csv: what would help the first {len(self.found):,}: {told or 'no row'}"
+            f"{stem}.counterfactuals.csv: what would help {len(self.found):,} rows: {told or 'none needs it'}"
         ]
         return lines + [f"  `{name}` {why}" for name, why in self.idle.items()]
 
@@ -143,41 +147,77 @@ def reference(config: Config, matrix: Matrix, outcome: Outcome) -> Reference | N
     return Reference.fit(X, columns, [at[name] for name in dict.fromkeys(names) if name in at], config.seed)
 
 
-def help_rows(
-    scorer: Scorer, features: Sequence[Feature], X: NDArray[np.float32], besides: Modalities
-) -> Helped | None:
-    """What would help encoded rows [rows, columns]; None where nothing is declared."""
-    node, known = scorer.counterfactual, scorer.reference
-    if not isinstance(node, Changes) or known is None:
+class Help:
+    """What a bundle says of changes: `Help.of(scorer, features)`, None where nothing is declared."""
+
+    def __init__(self, scorer: Scorer, node: Changes, known: Reference, features: Sequence[Feature]) -> None:
+        self.scorer, self.node, self.known = scorer, node, known
+        self.columns = scorer.encoder.columns
+        self.target = target_of(node, [head.name for head in scorer.heads])
+        self.levers, self.idle = levers(node.features, self.columns, known)
+        self.aim = aim_of(node, scorer.listing)
+        self.words = words.Words(node, self.aim, self.columns, features, scorer.listing.words)
+
+    @classmethod
+    def of(cls, scorer: Scorer, features: Sequence[Feature]) -> Help | None:
+        node, known = scorer.counterfactual, scorer.reference
+        return cls(scorer, node, known, features) if isinstance(node, Changes) and known else None
+
+    def judge(self, X: NDArray[np.float32], besides: Modalities) -> Judged:
+        """Encoded rows [rows, columns] by the whole pipeline, probabilities as the list writes them."""
+        raw, value, acted = probability(self.scorer, self.target, X, besides)
+        over = acted if self.aim is None else np.round(value, DIGITS) >= self.aim
+        assert over is not None
+        return Judged(over, value, raw) if self.node.below is None else Judged(~over, value, -raw)
+
+    def rows(self, X: NDArray[np.float32], besides: Modalities) -> Helped:
+        """What would help encoded rows, one by one."""
+        at = {column.name: place for place, column in enumerate(self.columns)}
+        found = search(
+            X,
+            lambda changed, rows: self.judge(changed, besides.some(rows)),
+            self.levers,
+            self.known,
+            np.array([at[name] for name in self.known.names], np.intp),
+            most=self.node.most,
+            tries=self.node.tries,
+            seconds=self.node.seconds,
+        )
+        return Helped(found, [self.words.sentence(one) for one in found], self.idle)
+
+
+def helping(config: Config, features: Sequence[Feature], bundle: Path) -> Helping | None:
+    """For the report: what would help encoded rows of a target, by a run's bundle; None where nothing is declared."""
+    if not declared(config):
         return None
-    columns = scorer.encoder.columns
-    target = target_of(node, [head.name for head in scorer.heads])
-    able, idle = levers(node.features, columns, known)
-
-    def judge(X: NDArray[np.float32], rows: NDArray[np.intp]) -> Judged:
-        raw, value, acted = probability(scorer, target, X, besides.some(rows))
-        score = raw if node.below is None else -raw
-        if not isinstance(node.aim, float):
-            assert acted is not None
-            return Judged(acted if node.below is None else ~acted, value, score)
-        return Judged(value >= node.aim if node.below is None else value < node.aim, value, score)
-
-    at = {column.name: place for place, column in enumerate(columns)}
-    places = np.array([at[name] for name in known.names], np.intp)
-    found = search(X, judge, able, known, places, most=node.most, tries=node.tries, seconds=node.seconds)
-    told = words.Words(node, columns, features, scorer.listing.words)
-    return Helped(found, [told.sentence(one) for one in found], idle)
+    asked = Help.of(bundling.read(bundle), features)
+    assert asked is not None
+    return lambda target, X, besides: asked.rows(X, besides).said if target == asked.target else []
 
 
-def write(path: Path, helped: Helped, key: str, keys: Sequence[str], columns: Sequence[Column]) -> None:
-    """`<list>.counterfactuals.csv`: a line for each row asked about, from the first of the list on."""
+def aim_of(node: Changes, listing: Listing) -> float | None:
+    """The probability (or number) to pass; None: the threshold."""
+    if isinstance(node.aim, str):
+        return None if node.aim == THRESHOLD else float(tiers_of(listing)[node.aim])
+    return node.aim
+
+
+def write(
+    path: Path,
+    helped: Helped,
+    key: str,
+    places: Sequence[int],
+    keys: Sequence[str],
+    columns: Sequence[Column],
+) -> None:
+    """`<list>.counterfactuals.csv`: a line for each row asked about. places: in the list, from 0; keys: theirs."""
     most = max((len(one.steps) for one in helped.found), default=1)
     heads = ["rank", key, "outcome", "before", "after"]
     heads += [f"{what}_{n}" for n in range(1, max(most, 1) + 1) for what in ("feature", "from", "to")]
     by_name: Mapping[str, Column] = {column.name: column for column in columns}
     rows = []
-    for rank, (who, one) in enumerate(zip(keys, helped.found, strict=True), 1):
-        cells: list[Any] = [rank, who, one.outcome, round(one.before, 6), round(one.after, 6)]
+    for place, who, one in zip(places, keys, helped.found, strict=True):
+        cells: list[Any] = [place + 1, who, one.outcome, round(one.before, 6), round(one.after, 6)]
         for step in one.steps:
             column = by_name[step.lever.name]
             cells += [step.lever.name, words.value(step.old, column), words.value(step.new, column)]

@@ -29,7 +29,6 @@ from toolkit.actions.ranked import (
 )
 from toolkit.actions.reasons import Once
 from toolkit.bundling import Head, Scorer
-from toolkit.config.counterfactual import Changes
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError
 from toolkit.prepared import Prepared
@@ -210,25 +209,22 @@ def _helped(
     scorer: Scorer, scored: Scored, standing: Standing, ranked: Ranked, folder: Path, stem: str
 ) -> tuple[Ranked, list[str]]:
     """The list with what would help its first rows, where that is declared of it, and what to say."""
-    node, head = scorer.counterfactual, standing.head
-    if not isinstance(node, Changes) or head not in scorer.heads:
-        return ranked, []
-    if head.name != counterfactuals.target_of(node, [one.name for one in scorer.heads]):
+    asked = counterfactuals.Help.of(scorer, scored.matrix.features)
+    if not asked or standing.head not in scorer.heads or standing.head.name != asked.target:
         return ranked, []
     table = ranked.table
-    rows = standing.rows[: min(node.top, table.num_rows)]
-    helped = counterfactuals.help_rows(
-        scorer, scored.matrix.features, scored.X[rows], scored.besides.some(rows)
-    )
-    assert helped is not None
+    rows = standing.rows[: table.num_rows]
+    there = asked.judge(scored.X[rows], scored.besides.some(rows)).reached
+    places = np.flatnonzero(~there)[: asked.node.top]
+    rows = rows[places]
+    helped = asked.rows(scored.X[rows], scored.besides.some(rows))
     counterfactuals.write(
-        folder / f"{stem}.counterfactuals.csv",
-        helped,
-        ranked.key,
-        standing.entity[: len(rows)].tolist(),
-        scorer.encoder.columns,
-    )
-    said = [*helped.said, *[None] * (table.num_rows - len(rows))]
+        folder / f"{stem}.counterfactuals.csv", helped, ranked.key, places.tolist(),
+        standing.entity[places].tolist(), scorer.encoder.columns,
+    )  # fmt: skip
+    said: list[str | None] = [None] * table.num_rows
+    for place, sentence in zip(places, helped.said, strict=True):
+        said[place] = sentence
     table = table.append_column(counterfactuals.COLUMN, pa.array(said, pa.string()))
     return Ranked(table, ranked.key, ranked.target), helped.lines(stem)
 

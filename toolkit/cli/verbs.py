@@ -108,6 +108,7 @@ def plan(composed: Composed) -> int:
     from toolkit.actions import counterfactuals, playbook, ranked
     from toolkit.actions.enrichment.lists import checked
     from toolkit.prepared import check_names, prepare
+    from toolkit.report import explain as explaining
     from toolkit.workplace import workplace
 
     config = typed(composed)
@@ -118,6 +119,7 @@ def plan(composed: Composed) -> int:
         check_names(config, features)
         ranked.check(config, features, prepared.tables)
         playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+        explaining.check(config)
         counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
         text = plans.text(config, prepared)
     sys.stdout.write(text)

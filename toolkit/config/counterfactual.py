@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from toolkit.config.listing import Listing
 from toolkit.config.names import WrongNameError
 from toolkit.config.node import Node
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Aim = Number | Annotated[str, Field(min_length=1, description="`threshold`, or a tier of the listing")]
 End = Number | Annotated[str, Field(min_length=1)]
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 TOLD = ("change", "from", "to")
@@ -70,7 +72,7 @@ class Change(Node):
         ranged = [
             key
             for key in ("direction", "at_least", "at_most", "step", "also", "one")
-            if key in self.model_fields_set
+            if getattr(self, key) != type(self).model_fields[key].default
         ]
         if self.values is not None:
             if not self.values:
@@ -93,11 +95,11 @@ class Changes(Node):
 
     kind: Literal["changes"]
     target: str | None = Field(None, description="whose list; default: the first target's")
-    below: Number | Literal["threshold"] | None = Field(
-        None, description="bring it under this calibrated probability, or under the threshold that is used; of a number, in its unit"
+    below: Aim | None = Field(
+        None, description="bring it under this calibrated probability, the threshold that is used, or a tier; of a number, in its unit"
     )  # fmt: skip
-    above: Number | Literal["threshold"] | None = Field(
-        None, description="bring it to this probability at least, or to the threshold"
+    above: Aim | None = Field(
+        None, description="bring it to this probability at least, to the threshold, or into a tier"
     )
     features: dict[str, Change] = Field(
         min_length=1, description="feature → how it may change; all else stays"
@@ -132,15 +134,22 @@ class Changes(Node):
         return self
 
     @property
-    def aim(self) -> float | Literal["threshold"]:
+    def aim(self) -> float | str:
         found = self.above if self.below is None else self.below
         assert found is not None
         return found
 
 
-def wrong(node: Changes, types: Mapping[str, str], listed: bool, by_rank: bool) -> Iterator[WrongNameError]:
+def tiers_of(listing: Listing) -> Mapping[str, float]:
+    """The tiers that a list declares, name → least probability."""
+    return getattr(listing, "tiers", None) or {}
+
+
+def wrong(
+    node: Changes, types: Mapping[str, str], listing: Listing, by_rank: bool
+) -> Iterator[WrongNameError]:
     """What is wrong with it in its recipe. types: target → type; by_rank: whether the threshold is a capacity."""
-    if not listed:
+    if listing.file is None:
         yield WrongNameError(
             ("counterfactual",), "", "`counterfactual` needs a ranked list",
             "choose one: listing=latest, or say nothing of changes: counterfactual=none",
@@ -151,22 +160,26 @@ def wrong(node: Changes, types: Mapping[str, str], listed: bool, by_rank: bool) 
         )
         return
     name = node.target or next(iter(types))
-    side = "above" if node.below is None else "below"
-    at = ("counterfactual", side)
+    at = ("counterfactual", "above" if node.below is None else "below")
+    if isinstance(node.aim, str):
+        tiers = [tier for tier, least in tiers_of(listing).items() if least > 0]
+        if node.aim not in (THRESHOLD, *tiers):
+            yield WrongNameError.among(
+                at, node.aim, f"`{node.aim}` is no number, and no tier of the listing that begins above 0", [THRESHOLD, *tiers]
+            )  # fmt: skip
+        elif node.aim == THRESHOLD and by_rank:
+            yield WrongNameError(
+                at, name, "a capacity is no threshold of a single row: who else is listed decides", "give a probability"
+            )  # fmt: skip
     if types[name] == "multiclass":
         yield WrongNameError(
             at, name, f"`{name}` has classes, and a change has no side of them",
             "name a yes-or-no target or a number in `counterfactual.target`",
         )  # fmt: skip
-    elif types[name] == "regression" and node.aim == THRESHOLD:
-        yield WrongNameError(at, name, f"`{name}` is a number and has no threshold", "give a number")
+    elif types[name] == "regression" and isinstance(node.aim, str):
+        yield WrongNameError(at, name, f"`{name}` is a number, without threshold and tiers", "give a number")
     elif types[name] == "binary" and isinstance(node.aim, float) and not 0 < node.aim < 1:
         yield WrongNameError(at, name, f"{node.aim:g} is no probability", "give a number between 0 and 1")
-    if node.aim == THRESHOLD and by_rank:
-        yield WrongNameError(
-            at, name, "a capacity is no threshold of a single row: who else is listed decides",
-            "give a probability",
-        )  # fmt: skip
 
 
 Counterfactual = Annotated[NoCounterfactual | Changes, Field(discriminator="kind")]

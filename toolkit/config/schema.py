@@ -163,6 +163,12 @@ class Report(Node):
     explain: bool = Field(
         True, description="say what drives the scores, and why five entities score as they do"
     )
+    explain_by: Literal["auto", "shap", "lime"] = Field(
+        "auto",
+        description="what speaks for the five entities. auto: the model's own contributions, of other models what the "
+        "score loses with the usual value; shap: Shapley values of those too (extra `shap`); lime: a local linear "
+        "model, with its R²",
+    )
 
 
 class Engine(Node):
@@ -273,9 +279,7 @@ class Config(Node):
         if isinstance(self.counterfactual, Changes):
             types = {name: type_of(node) for name, node in self.target.items()}
             by_rank = self.threshold.kind == "fill_capacity"
-            refuse(
-                "Config", wrong_changes(self.counterfactual, types, self.listing.file is not None, by_rank)
-            )
+            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, by_rank))
         return self
 
     @model_validator(mode="after")

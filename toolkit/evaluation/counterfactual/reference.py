@@ -83,6 +83,8 @@ class Reference:
 
     def distance(self, X: NDArray[np.float32]) -> Floats:
         """Mean distance to the nearest training rows [rows]; X [rows, columns of this]."""
+        if not len(X):
+            return np.empty(0)
         far, _ = self._tree.query(self._points(X), k=min(NEIGHBOURS, len(self.rows)))
         return np.asarray(far).reshape(len(X), -1).mean(axis=1)
 
@@ -109,11 +111,8 @@ class Reference:
         for c, column in enumerate(X.T.astype(np.float64)):
             gap = np.isnan(column)
             if self.categorical[c]:
-                levels = np.arange(max(self.most[c], column[~gap].max(initial=0)) + 2)
-                points.append(
-                    (np.where(gap, levels[-1], column)[:, None] == levels[: int(self.most[c]) + 1])
-                    / np.sqrt(2)
-                )
+                levels = np.arange(np.nan_to_num(self.most[c]) + 1)
+                points.append((column[:, None] == levels) / np.sqrt(2))
             else:
                 known, many = self._sorted[c], max(len(self._sorted[c]), 1)
                 rank = (np.searchsorted(known, column, "left") + np.searchsorted(known, column, "right")) / (

@@ -25,6 +25,7 @@ AT_ONCE = 64  # rows searched side by side
 SLICE = 512  # changed rows of one row judged at a time
 TOGETHER = 65_536  # changed rows in one prediction
 FEWEST, MOST_VALUES = 4, 24  # values of a feature tried in pairs where not all can be
+NEAREST = 2_048  # changes that do not reach the aim, looked through for one like training rows
 CHECKED = 256  # changes of one number that are held against training rows, the smallest first
 Floats = NDArray[np.float64]
 Outcome = Literal["found", "not needed", "none exists", "none found", "time ran out", "nothing may change"]
@@ -84,6 +85,8 @@ def search(
     seconds: float,
 ) -> list[Found]:
     """For each row of X [rows, all columns]. columns: where those of the reference are among them."""
+    if not len(X):
+        return []
     base = judge(X, np.arange(len(X)))
     far = np.maximum(reference.distance(X[:, columns]), reference.ordinary)
     found: list[Found | None] = [None] * len(X)
@@ -170,7 +173,7 @@ class _Row:
             one for one in self.levers if one.low_of is not None or one.high_of is not None or len(one.also)
         ]
         self.tried = self.unlike = 0
-        self.nearest: tuple[float, float, NDArray[np.intp]] | None = None  # score, value, combination
+        self.seen: list[tuple[NDArray[np.intp], Judged]] = []
 
     def search(self, reached: bool, before: float, score: float) -> Request:
         def done(outcome: Outcome, after: float = before, combination: Sequence[int] | NDArray = ()) -> Found:
@@ -283,7 +286,7 @@ class _Row:
             self.tried += len(some)
             kept.append(some)
             told.append(answer)
-            self._remember(some, X, answer)
+            self.seen.append((some, answer))
         if not told:
             return asked[:0], Judged(np.empty(0, bool), np.empty(0), np.empty(0))
         return np.concatenate(kept), Judged(*(np.concatenate(parts) for parts in zip(*told, strict=True)))
@@ -357,15 +360,22 @@ class _Row:
 
     # --- what is told where nothing reaches -------------------------------------------------------
 
-    def _remember(self, asked: NDArray[np.intp], X: NDArray[np.float32], judged: Judged) -> None:
-        """The combination that has come nearest, of those like training rows: a look at the best few."""
-        for one in np.argsort(-judged.score, kind="stable")[:2]:
-            bar = self.nearest[0] if self.nearest else self.base
-            if not judged.reached[one] and judged.score[one] > bar and self._alike(X[[one]])[0]:
-                self.nearest = (float(judged.score[one]), float(judged.value[one]), asked[one])
-
     def _nearest(self) -> tuple[float, NDArray[np.intp]] | tuple[()]:
-        return self.nearest[1:] if self.nearest else ()
+        """Value and combination of what comes nearest, of those like training rows."""
+        ahead = [(judged.score[one], judged.value[one], some[one])
+                 for some, judged in self.seen for one in np.flatnonzero(~judged.reached & (judged.score > self.base))]  # fmt: skip
+        ahead.sort(key=lambda one: (-one[0], len(one[2])))
+        done, many = 0, 16
+        while done < min(len(ahead), NEAREST):
+            some = ahead[done : done + many]
+            alike = self._alike(
+                np.concatenate([self._changed(combination[None]) for *_, combination in some])
+            )
+            if alike.any():
+                _, value, combination = some[int(alike.argmax())]
+                return float(value), combination
+            done, many = done + len(some), 2 * many
+        return ()
 
     def _step(self, move: int) -> Step:
         lever = self.levers[self.lever[move]]
