@@ -143,7 +143,7 @@ def everything(
     known = world.reference(*[names.index(name) for name in features])
     able, _ = levers(features, COLUMNS, known)
     places = [names.index(name) for name in known.names]
-    far = max(known.distance(row[None, places])[0], known.ordinary)
+    far = max(known.distance(row[None, places])[0], known.ordinary(0.99))
     options = [
         (lever, moves)
         for lever in able
@@ -273,7 +273,7 @@ class TestPlausible:
         reference = world.reference(0)
         assert reference.names == ("week", "month")  # what goes with it is looked at too
         ordinary, odd = np.array([[5, 20]], np.float32), np.array([[12, 0]], np.float32)
-        assert reference.distance(ordinary)[0] <= reference.ordinary < reference.distance(odd)[0]
+        assert reference.distance(ordinary)[0] <= reference.ordinary(0.99) < reference.distance(odd)[0]
         row = np.array([0, 0, 1, 0.0, 0, 1], np.float32)
         alone = {"week": Change(direction="increase")}
         needed = world.risk(np.array([[w, 0, 1, 0.0, 0, 1] for w in range(21)], np.float32)).min() + 1e-6

@@ -182,6 +182,7 @@ class Help:
             most=self.node.most,
             tries=self.node.tries,
             seconds=self.node.seconds,
+            ordinary=self.node.ordinary,
         )
         return Helped(found, [self.words.sentence(one) for one in found], self.idle)
 

@@ -104,6 +104,11 @@ class Changes(Node):
     features: dict[str, Change] = Field(
         min_length=1, description="feature → how it may change; all else stays"
     )
+    ordinary: float | None = Field(
+        0.99, gt=0, lt=1,
+        description="a change counts if the row is then no farther from its nearest training rows than this share of "
+        "those are from theirs; null: anything within the ranges does",
+    )  # fmt: skip
     most: int = Field(3, ge=1, le=5, description="features that change at a time")
     top: int = Field(
         100, ge=1, le=100_000, description="rows of the list, from its top, that are not there already"

@@ -1,7 +1,7 @@
 """What training rows are like: the ranges of their values, and how far they lie from one another.
 
 A changed row is like them if each new value lies within its range, and the row as a whole is not farther
-from its nearest training rows than nineteen of twenty of those are from theirs (or than it was itself).
+from its nearest training rows than most of those are from theirs (or than it was itself).
 Distances are taken on the scale of ranks, where every column counts alike however skewed it is, among the
 columns that may change and those that go with them.
 """
@@ -21,8 +21,8 @@ from toolkit.modalities import Column
 
 SAMPLE = 2_000  # training rows kept
 NEIGHBOURS = 5
-ORDINARY = 0.95  # of training rows
 EDGE = 0.01  # share of training rows beyond either end of a usual range
+APART = 1 / np.sqrt(6)  # root mean square distance of two random ranks
 COMPANY, TIED = 3, 0.5  # columns that go with one that may change: so many, with such a rank correlation
 Floats = NDArray[np.float64]
 
@@ -88,12 +88,11 @@ class Reference:
         far, _ = self._tree.query(self._points(X), k=min(NEIGHBOURS, len(self.rows)))
         return np.asarray(far).reshape(len(X), -1).mean(axis=1)
 
-    @cached_property
-    def ordinary(self) -> float:
-        """The distance that nineteen of twenty training rows have, each without itself."""
+    def ordinary(self, share: float) -> float:
+        """The distance that this share of training rows keeps from the others."""
         k = min(NEIGHBOURS + 1, len(self.rows))
         far = np.asarray(self._tree.query(self._points(self.rows), k=k)[0]).reshape(len(self.rows), -1)
-        return float(np.quantile(far[:, 1:].mean(axis=1), ORDINARY)) if k > 1 else np.inf
+        return float(np.quantile(far[:, 1:].mean(axis=1), share)) if k > 1 else np.inf
 
     @cached_property
     def _sorted(self) -> list[NDArray]:
@@ -106,20 +105,20 @@ class Reference:
         return cKDTree(self._points(self.rows))
 
     def _points(self, X: NDArray[np.float32]) -> Floats:
-        """Ranks between 0 and 1; two levels, and a value and a gap, are 1 apart."""
+        """Ranks between 0 and 1; two levels, or a value and a gap, are as far apart as two ranks usually are."""
         points = []
         for c, column in enumerate(X.T.astype(np.float64)):
             gap = np.isnan(column)
             if self.categorical[c]:
                 levels = np.arange(np.nan_to_num(self.most[c]) + 1)
-                points.append((column[:, None] == levels) / np.sqrt(2))
+                points.append((column[:, None] == levels) * (APART / np.sqrt(2)))
             else:
                 known, many = self._sorted[c], max(len(self._sorted[c]), 1)
                 rank = (np.searchsorted(known, column, "left") + np.searchsorted(known, column, "right")) / (
                     2 * many
                 )
                 points.append(np.where(gap, 0.0, rank)[:, None])
-                points.append(gap[:, None].astype(np.float64))
+                points.append(gap[:, None] * APART)
         return np.hstack(points)
 
 

@@ -83,12 +83,19 @@ def search(
     most: int,
     tries: int,
     seconds: float,
+    ordinary: float | None = 0.99,
 ) -> list[Found]:
-    """For each row of X [rows, all columns]. columns: where those of the reference are among them."""
+    """For each row of X [rows, all columns]. columns: where those of the reference are among them.
+
+    most: changes at a time; tries: changed rows judged for one row; seconds: for one row; ordinary: share of
+    training rows whose distance from the others is ordinary, None: distances do not count.
+    """
     if not len(X):
         return []
     base = judge(X, np.arange(len(X)))
-    far = np.maximum(reference.distance(X[:, columns]), reference.ordinary)
+    far = np.full(len(X), np.inf)
+    if ordinary is not None:
+        far = np.maximum(reference.distance(X[:, columns]), reference.ordinary(ordinary))
     found: list[Found | None] = [None] * len(X)
     waiting = iter(range(len(X)))
     active: dict[int, tuple[Request, NDArray[np.float32]]] = {}
@@ -336,6 +343,8 @@ class _Row:
         return None
 
     def _alike(self, X: NDArray[np.float32]) -> NDArray[np.bool_]:
+        if np.isinf(self.far):
+            return np.ones(len(X), bool)
         return self.reference.distance(X[:, self.columns]) <= self.far * (1 + 1e-9)
 
     def _smaller(
