@@ -30,6 +30,7 @@ from toolkit.data.cache import Cache
 from toolkit.errors import ConfigError, LeakError
 from toolkit.prepare import matrix as matrices
 from toolkit.proof import all_proofs
+from toolkit.scoring import history
 
 WORLDS = {  # zone, cutoffs; near the turns of summer time
     "utc": (21, "UTC", ["2023-03-01", "2024-02-29", "2024-12-31"]),
@@ -295,6 +296,31 @@ def test_a_weekly_total_lies_in_the_week_that_it_covers(tmp_path: Path) -> None:
     }
     made = make(tiny(tmp_path, FILES | files), declare({"cutoffs": ["2022-01-02"]}, {"p": panel}, None, data))
     assert panel_of(made, 0) == [(2.0, 1.0), (3.0, 1.0)]
+
+
+def test_a_condition_may_look_at_the_clock_itself(tmp_path: Path) -> None:
+    late = {"agg": "count", "where": "day > '2021-12-30'"}
+    days = {"agg": "nunique", "column": "day"}
+    made = desk(
+        tmp_path, PANEL | {"channels": {"late": late, "days": days}, "seen": False, "every": "2 days"}
+    )
+    assert panel_of(made, 0) == [(0.0, 1.0), (0.0, 1.0), (1.0, 1.0)]
+
+
+def test_without_cutoffs_there_are_no_last_days(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"feature set `p` looks at table `tickets`, which has a clock"):
+        desk(tmp_path, PANEL, cutoffs=None)
+
+
+def test_a_shorter_history_than_the_runs_is_told_by_how_far_back_a_panel_looks() -> None:
+    declared = declare(
+        {"cutoffs": ["2022-01-01"]},
+        {"p": PANEL},
+        None,
+        Dataset.model_validate({"entity": "clients", "tables": DESK}),
+    )
+    assert list(history._looks(declared, "use")) == [("p", "4 days")]
+    assert list(history._looks(declared, "tickets")) == [("p", "4 days"), ("p", "all")]  # a value is carried
 
 
 def test_each_table_is_read_once_for_all_its_channels(tmp_path: Path) -> None:

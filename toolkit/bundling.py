@@ -92,7 +92,8 @@ def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
     for name, table in dataset.tables.items():
         if name not in tables.loaded:
             continue
-        columns = {c: column for c, column in tables[name].columns.items() if c not in table.derive}
+        made = {*table.score, *table.derive}
+        columns = {c: column for c, column in tables[name].columns.items() if c not in made}
         covers = str(tables[name].covers) if tables[name].covers else None
         declared[name] = table.model_copy(update={"columns": columns, "infer": False, "covers": covers})
     relations = {name: r for name, r in dataset.relations.items() if r.table in declared}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sqlglot import exp
 
-from toolkit.actions import ranked
+from toolkit.actions import ranked, what_if
 from toolkit.config.measures import AnyOf
 from toolkit.config.playbook import OwnerColumn, Rules, whose
 from toolkit.config.schema import Config
@@ -210,7 +210,14 @@ def listing(config: Config, prepared: Prepared) -> list[str]:
     each = ", ".join(f"{name} from {least:g}" for name, least in node.tiers.items())
     tiers = [f"  tiers{f' of {node.tiers_of}' if node.tiers_of else ''}: {each}"] if each else []
     first = f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}"
-    return ["LISTING", first, *tiers, *notes, *actions(config)]
+    best = []
+    if node.what_if:
+        tried = ", ".join(
+            f"{choice.feature} ({len(choice.values)})" for choice in node.what_if.choose.values()
+        )
+        best = [f"  {node.file}.best.csv: the best {node.what_if.best} choices of {tried} for each of them"]
+        notes += [f"  note: {text}" for text in what_if.unseen(config, prepared)]
+    return ["LISTING", first, *tiers, *best, *notes, *actions(config)]
 
 
 def actions(config: Config) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from toolkit import __version__, bundling, plan
-from toolkit.actions import counterfactuals, listing, playbook, ranked, reasons
+from toolkit.actions import counterfactuals, listing, playbook, ranked, reasons, what_if
 from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
@@ -70,7 +70,9 @@ def run(
             playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
             explaining.check(config)
             counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
-            for note in ranked.unheard(config, prepared.compiled.features):
+            what_if.check(config, prepared.compiled.features, prepared.tables)
+            notes = ranked.unheard(config, prepared.compiled.features)
+            for note in [*notes, *what_if.unseen(config, prepared)]:
                 log.warning("%s", note)
             fingerprint = matrices.fingerprint(prepared.compiled)
             backtest: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import bundling
-from toolkit.actions import changes, counterfactuals, playbook
+from toolkit.actions import changes, counterfactuals, playbook, what_if
 from toolkit.actions import played as actions
 from toolkit.actions.changes import Dropped, Last, Moved
 from toolkit.actions.played import Played
@@ -202,6 +202,13 @@ def _write(
         played = playbook.play(scorer, scored, standing, ranked, once)
         actions.write(played, folder, stem)
         lines += played.lines(stem)
+    if node := scorer.listing.what_if:
+        choices = what_if.best(scorer, scored, standing)
+        cells = zip(*(choices[name].to_pylist() for name in choices.column_names), strict=True)
+        write_csv(folder / f"{stem}.best.csv", choices.column_names, cells)
+        lines.append(
+            f"  {stem}.best.csv: the best {node.best} of {node.combinations:,} choices for each of them"
+        )
     return Written(ranked, stem, head.model, chosen, len(standing), lines, found, played)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -13,6 +14,8 @@ from toolkit.config.node import Node
 FIXED = re.compile(
     r"rank|snapshot|tier|decile|change|previous_rank|big_move|what_would_help|(?:P|VALUE|CLASS)_.*|reason_\d+"
 )
+BEST = re.compile(r"rank|choice|snapshot|(?:P|VALUE)_.*")  # headings of the list of best choices
+MOST_COMBINATIONS = 2_000
 
 
 class BigMove(Node):
@@ -28,6 +31,46 @@ class BigMove(Node):
     )  # fmt: skip
     top: float = Field(0.1, gt=0, le=1, description="the first rows, as a share of all ranked ones")
     probability: float = Field(0.1, gt=0, le=1, description="its probability has changed by this")
+
+
+class Choice(Node):
+    """A feature that one may choose, and what to choose from."""
+
+    feature: str = Field(
+        description="a feature, as `set.feature`; none of a set of expressions, which follow"
+    )
+    values: list[float] | list[str] = Field(min_length=1, description="values that it may take")
+
+
+class WhatIf(Node):
+    """What each listed row would score with other values of features that one may choose: `<list>.best.csv`.
+
+    Every combination of the choices is tried, and features made of them (`kind: expressions`) are computed anew.
+    It says what the model expects, not what a choice causes: that takes rows in which it was made at random.
+    """
+
+    choose: dict[str, Choice] = Field(min_length=1, description="heading → the feature and its values")
+    best: int = Field(3, ge=1, le=100, description="combinations that are listed of each row, best first")
+    prefer: Literal["highest", "lowest"] = Field("highest", description="which score is the best one")
+
+    @property
+    def combinations(self) -> int:
+        return prod(len(choice.values) for choice in self.choose.values())
+
+    @field_validator("choose")
+    @classmethod
+    def combinations_can_be_tried(cls, value: dict[str, Choice]) -> dict[str, Choice]:
+        count = prod(len(choice.values) for choice in value.values())
+        if count > MOST_COMBINATIONS:
+            raise ValueError(f"{count:,} combinations are too many; at most {MOST_COMBINATIONS:,}")
+        for name, choice in value.items():
+            if BEST.fullmatch(name):
+                raise ValueError(f"the heading `{name}` is the list's own; choose another")
+            if len(set(choice.values)) < len(choice.values):
+                raise ValueError(f"`choose.{name}.values` names a value twice")
+        if len({choice.feature for choice in value.values()}) < len(value):
+            raise ValueError("`choose` names a feature twice")
+        return value
 
 
 class Listing(Node):
@@ -59,6 +102,9 @@ class Listing(Node):
     )
     tiers_of: str | None = Field(
         None, description="the target whose probability makes the tiers of all lists; null: the list's own"
+    )
+    what_if: WhatIf | None = Field(
+        None, description="the best values, for each row, of features that one may choose; null: none"
     )
     big_move: BigMove = Field(BigMove(), description="what is marked when a list is compared with the last")
 

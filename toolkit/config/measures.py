@@ -379,7 +379,7 @@ class Windows(FeatureNode):
     features: list[WindowFeature] = Field(min_length=1)
 
 
-Part = Literal["month", "quarter", "year", "weekday", "day", "week", "dayofyear"]
+Part = Literal["month", "quarter", "year", "weekday", "day", "week", "dayofyear", "hour"]
 
 
 class Calendar(FeatureNode):
@@ -423,12 +423,22 @@ class Measures(FeatureNode):
     features: dict[str, Measure] = Field(min_length=1)
 
 
+class Expressions(FeatureNode):
+    """Expressions over features of other sets: interactions, differences, parts of a circle."""
+
+    kind: Literal["expressions"]
+    features: dict[str, str] = Field(
+        min_length=1, description="name → SQL expression over features of other sets, as `set.feature`"
+    )
+
+
 FeatureSet = Annotated[
     Attributes
     | Windows
     | Calendar
     | Neighbours
     | Measures
+    | Expressions
     | HashedText
     | EventSequence
     | Panel

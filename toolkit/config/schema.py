@@ -286,9 +286,9 @@ class Config(Node):
     def a_playbook_has_a_list_and_names_what_is_there(self) -> Config:
         if isinstance(self.playbook, Rules):
             if self.listing.file is None:
-                raise ValueError(
-                    "`playbook` needs a ranked list; choose one: listing=latest, or playbook=none"
-                )
+                what = "a playbook is for a ranked list, and there is none"
+                fix = "choose one: listing=latest, or playbook=none"
+                refuse("Config", [WrongNameError(("playbook", "kind"), "rules", what, fix)])
             types = {name: type_of(node) for name, node in self.target.items()}
             refuse("Config", wrong_plays(self.playbook, self.listing, types))
         return self

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Cohort
+from toolkit.config.measures import Cohort, Expressions
 from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText
@@ -32,6 +32,7 @@ from toolkit.prepare import cohort as cohorts
 from toolkit.prepare import graphs, leaks, protected, sequences, texts
 from toolkit.prepare.cohort import COHORT, NODES
 from toolkit.prepare.compiled import Compiled, Declaration, Kept, fingerprint
+from toolkit.prepare.expressions import compile_expressions
 from toolkit.prepare.features import CompiledSet, Feature, Tabular, compile_set
 from toolkit.prepare.frame import CUTOFF, ENTITY, ROW, Frame
 from toolkit.prepare.frame import Source as ColumnSource
@@ -141,9 +142,13 @@ def compile_all(
             events.append(compile_panel(name, node, tables, frame))
         elif isinstance(node, RelationGraph):
             drawn[name] = node
-        else:
+        elif not isinstance(node, Expressions):
             tabular[name] = node
     sets = {name: _compile_set(name, node, tables, frame, hidden) for name, node in tabular.items()}
+    columns = {name: part for name, part in sets.items() if not isinstance(part, CompiledText)}
+    for name, node in declaration.features.items():
+        if isinstance(node, Expressions):
+            sets[name] = compile_expressions(name, node, columns, frame)
     nodes, described = rows, sets
     if drawn and (everybody := cohorts.everybody(declaration.cohort)):
         nodes = kept(NODES, everybody, cutoffs, tables, engine, cache)

@@ -8,8 +8,9 @@ A row has as many steps as its entity had days, at most `last`: from the entity'
 tables on, or from `since` on but not before the first row that anybody has there (unknown: from that row
 on). What lies before is no step, rather than a step of zeros; an entity without a row has none.
 
-Each table is read once for all of its channels, and joined by time as well as by entity: a stretch of time
-as long as the panel (and a step) is one bucket, and the panel lies in two of them at most.
+Each table is read once for all of its channels. Unless something is carried from before the panel, it is
+joined by time as well as by entity: a stretch as long as the panel and a step is one bucket of time, and no
+panel lies in more than two, so a long history of many cutoffs costs no more than a short one.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from toolkit.prepare.frame import (
     admit,
     clock_types,
     clocks,
+    instant,
     link,
     need_column,
     need_table,
@@ -45,43 +47,40 @@ from toolkit.prepare.frame import (
 )
 from toolkit.prepare.sequences import PLACE, CompiledSequence
 
-STEPS, BUCKET = "@steps", "@bucket"
+STEPS, SINCE, BUCKET = "@steps", "@since", "@bucket"
 MICROSECONDS = {"hour": 3_600_000_000, "day": 86_400_000_000, "week": 604_800_000_000}
 
 
 def compile_panel(name: str, node: Panel, tables: Tables, frame: Frame) -> CompiledSequence:
     """A panel over a frame: a query with `@row`, `@place` (1 is the last step) and one column per channel."""
-    where = f"features.{name}"
+    where, window = f"features.{name}", f"{node.last} x {node.every}"
     used = {table: need_table(tables, table, where) for table in node.by_table()}
     items: dict[str, list[Item]] = {}
-    for table, channels in node.by_table().items():
-        _check_table(node, used[table], next(iter(channels)), where)
-        items[table] = [_item(*one, used[table], frame, where) for one in channels.items()]
+    for at, channels in node.by_table().items():
+        _check_table(node, used[at], next(iter(channels)), where)
+        items[at] = [_item(*one, used[at], frame, where) for one in channels.items()]
     since = _since_column(node, tables, f"{where}.since")
 
-    parts = [_stepped(node, items[table], used[table], tables, frame) for table in used]
+    parts = [_stepped(node, items[at], table, tables, frame) for at, table in used.items()]
     lengths = (
         _since(node, since, used.values(), tables, frame)
         if since
         else _own_first(node, used.values(), tables, frame)
     )
     told = frozenset(tables[tables.dataset.entity].sources({since})) if since else frozenset[Source]()
-    features = [
-        Feature(
-            f"{name}.{item.name}", name, "categorical" if _is_text(item, used[table]) else "numeric", None,
-            frozenset(used[table].sources(_read(item, used[table]))) | told, f"{node.last} x {node.every}",
-            _words(item, node.channels[item.name], used[table], node.every),
-        )
-        for table, its in items.items() for item in its
-    ]  # fmt: skip
-    order = [*node.channels, SEEN]
+    made = {item.name: (item, used[at]) for at, own in items.items() for item in own}
+    features = []
+    for channel, (item, table) in ((channel, made[channel]) for channel in node.channels):
+        kind = "categorical" if _is_text(item, table) else "numeric"
+        sources = frozenset(table.sources(_read(item, table))) | told
+        text = _words(item, node.channels[channel], table, node.every)
+        features.append(Feature(f"{name}.{channel}", name, kind, None, sources, window, text))
     if node.seen:
-        read = frozenset(source for table in used.values() for source in table.sources(clocks(table)))
-        text = f"1 where a step of {node.every} has a row in {', '.join(used)}, else 0"
-        features.append(
-            Feature(f"{name}.{SEEN}", name, "numeric", None, read | told, f"{node.last} x {node.every}", text)
+        sources = (
+            frozenset(source for table in used.values() for source in table.sources(clocks(table))) | told
         )
-    features.sort(key=lambda feature: order.index(feature.column))
+        text = f"1 where a step of {node.every} has a row in {', '.join(used)}, else 0"
+        features.append(Feature(f"{name}.{SEEN}", name, "numeric", None, sources, window, text))
     tree = _filled(node, parts, features, lengths)
     query = Query(tree, tables=frozenset({*used, *([tables.dataset.entity] if since else [])}))
     return CompiledSequence(name, tuple(features), query, node.last, f"steps of {node.every}")
@@ -127,8 +126,12 @@ def _is_text(item: Item, table: Loaded) -> bool:
 
 def _read(item: Item, table: Loaded) -> set[str]:
     """The columns that a channel is made of."""
+    return clocks(table) | _looked_at(item)
+
+
+def _looked_at(item: Item) -> set[str]:
     own = {item.column} if item.column else set()
-    return clocks(table) | own | set(item.where.columns if item.where else ())
+    return own | set(item.where.columns if item.where else ())
 
 
 def _words(item: Item, channel: Channel, table: Loaded, every: str) -> str:
@@ -185,9 +188,7 @@ def _stepped(node: Panel, items: Sequence[Item], table: Loaded, tables: Tables, 
     carried = {item.name for item in items if node.channels[item.name].fill == "last"}
     place = _place(look, col(TIME, "t"), look.time_type, node.step)
     on = sql.both(look.owned(), look.seen())
-    names = {name for item in items for name in _read(item, table) - clocks(table)} | {
-        item.column for item in items if item.column
-    }
+    names = {name for item in items for name in _looked_at(item)}
     columns: list[exp.Expression] = [sql.named(col(link(table, tables)), OWNER)]
     columns += [col(name) for name in (*sorted(names), KNOWN, TIME)]
     if carried:
@@ -195,7 +196,7 @@ def _stepped(node: Panel, items: Sequence[Item], table: Loaded, tables: Tables, 
     else:
         width = sql.literal((node.last + 1) * _length(node.step))
         columns.append(sql.named(exp.IntDiv(this=_epoch(col(TIME)), expression=width.copy()), BUCKET))
-        newest = exp.IntDiv(this=_epoch(_of_frame(look, look.at)), expression=width)
+        newest = exp.IntDiv(this=_epoch(instant(frame, CUTOFF, look.time_type)), expression=width)
         older = exp.Sub(this=newest.copy(), expression=sql.literal(1))
         look.columns[BUCKET] = sql.call("unnest", sql.call("list_value", newest, older))
         on = sql.both(on, exp.EQ(this=col(BUCKET, "t"), expression=col(BUCKET, "f")))
@@ -208,11 +209,6 @@ def _stepped(node: Panel, items: Sequence[Item], table: Loaded, tables: Tables, 
     if not carried:
         stepped = stepped.where(exp.LTE(this=col(PLACE, "t"), expression=sql.literal(node.last)))
     return stepped.group_by(col(ROW, "t"), col(PLACE, "t"))
-
-
-def _of_frame(look: Look, moment: exp.Column) -> exp.Expression:
-    """What a moment is made of, to be used inside `rows()`."""
-    return look.columns[moment.name].copy()
 
 
 def _value(item: Item, node: Panel, look: Look, carried: bool) -> exp.Expression:
@@ -280,12 +276,12 @@ def _since(node: Panel, since: str, used: Iterable[Loaded], tables: Tables, fram
     if kind == "date":  # a day counts by its end
         value = exp.Add(this=value, expression=sql.interval(Span(1, "day")))
     own = exp.select(
-        sql.named(col(entity.spec.keys[0]), OWNER), col(KNOWN), col(TIME), sql.named(value, STEPS)
+        sql.named(col(entity.spec.keys[0]), OWNER), col(KNOWN), col(TIME), sql.named(value, SINCE)
     )
-    own_steps = _place(look, col(STEPS, "t"), kind, node.step)
+    own_steps = _place(look, col(SINCE, "t"), kind, node.step)
     most = sql.call("least", col(STEPS, "b"), sql.literal(node.last))
-    later = exp.GT(this=col(STEPS, "t"), expression=look.moment(CUTOFF, kind))
-    unknown = exp.Is(this=col(STEPS, "t"), expression=exp.null())
+    later = exp.GT(this=col(SINCE, "t"), expression=look.moment(CUTOFF, kind))
+    unknown = exp.Is(this=col(SINCE, "t"), expression=exp.null())
     least = sql.call("least", own_steps, most)
     length = exp.Case().when(later, sql.literal(0)).when(unknown, most.copy()).else_(least)
     on = sql.both(look.owned(), look.seen())

@@ -222,10 +222,10 @@ class Target:
     listed: int = 0  # rows of the newest list, with a label or without: what `Example.rank` counts
     lists: PastLists | None = None  # where the test has more than one cutoff
     next_list: NextList | None = None  # where the recipe declares one
-    fairness: Judged | None = None  # where protected attributes are declared
     tiers: list[Tier] = field(
         default_factory=list
     )  # the lowest first, on the test rows; where there are tiers
+    fairness: Judged | None = None  # where protected attributes are declared
 
 
 @dataclass(frozen=True)

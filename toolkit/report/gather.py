@@ -131,8 +131,8 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         groups=[_reasoned(_dated(group, zone), task) for group in chosen.groups], drivers=explained.drivers,
         explained_by=explained.explained_by, examples=explained.examples, confusion=table, per_class=classes,
         residuals=missed, list_file=name if name in lists else "", listed=len(entries.rows),
-        lists=_past_lists(sight.config, outcome, task), fairness=outcome.fairness.get(task.name),
-        tiers=outcome.tiers.get(task.name, []),
+        lists=_past_lists(sight.config, outcome, task), tiers=outcome.tiers.get(task.name, []),
+        fairness=outcome.fairness.get(task.name),
     )  # fmt: skip
 
 

@@ -94,8 +94,8 @@ def metrics_of(
                                  "validation_basis": c.basis}
                        for c in outcome.of(task.name)},
             "groups": outcome.chosen(task.name).groups, "lists": outcome.lists.get(task.name, []),
-            "fairness": asdict(outcome.fairness[task.name]) if task.name in outcome.fairness else None,
             "tiers": tiers.figures(outcome.tiers[task.name]) if task.name in outcome.tiers else None,
+            "fairness": asdict(outcome.fairness[task.name]) if task.name in outcome.fairness else None,
         }  # fmt: skip
     weights = {name: target.weight for name, target in config.target.items()}
     binary = [t.name for t in outcome.tasks if t.type == "binary"]
@@ -107,7 +107,8 @@ def metrics_of(
             for m in ("roc_auc", "pr_auc", "f1")
         }
     return {
-        "recipe": config.name, "failed_gates": failed_gates(outcome), "targets": targets, "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
+        "recipe": config.name, "failed_gates": failed_gates(outcome), "targets": targets,
+        "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
         "test_label_reads": outcome.test_reads, "remarks": outcome.remarks, "coherence": {chain: {"corrected_share": one.share, "mean_move": one.move} for chain, one in outcome.coherence.items()},
         "unseen_levels": outcome.unseen, "of_no_use": outcome.idle,
         "tuning": {name: {"metric": found.metric, "best": found.best, "value": found.value, "trials": len(found.trials)}

@@ -242,8 +242,8 @@ def where(folder: Path) -> list[str]:
         for path in sorted(folder.glob("*.csv"))
         if "." not in path.stem and path.name != FAIRNESS
     ]
-    lines += [f"fairness: {here}/{FAIRNESS}"] if (folder / FAIRNESS).exists() else []
     lines += [f"actions: {here}/{path.name}" for path in sorted(folder.glob("*.actions.csv"))]
+    lines += [f"fairness: {here}/{FAIRNESS}"] if (folder / FAIRNESS).exists() else []
     if (folder / "bundle").exists():
         lines.append(f"bundle: {here}/bundle")
     return [*lines, f"files: {here}"]
@@ -274,9 +274,9 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     lines += [
         line for task in outcome.tasks if task.type == "binary" for line in _of_lists(outcome, task.name)
     ]
+    lines += [line for target in outcome.tiers for line in _of_tiers(outcome, target)]
     for target, judged in outcome.fairness.items():
         lines += [*fairness_words.lines(target, judged), *fairness_words.gate_lines(judged.gates)]
-    lines += [line for target in outcome.tiers for line in _of_tiers(outcome, target)]
     asked = [finding for finding in outcome.findings if finding.answer is None]
     if asked:
         lines.append(f"leak audit: {len(asked)} to look at")

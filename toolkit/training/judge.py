@@ -204,11 +204,11 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
                 candidate.over_members[member.name] = _over(headline, candidate, by_name[member.name], draws)
             if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
                 candidate.behind = _over(headline, chosen, candidate, draws)
-        if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
-            outcome.fairness[task.name] = judged
         if wanted := config.listing.tiers_for(task.name, task.type):
             probability = outcome.scores[(chosen.model, task.name)].probability[test]
             outcome.tiers[task.name] = tiers.judge(y, probability, wanted, matrix.entity[rows], boot)
+        if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
+            outcome.fairness[task.name] = judged
         if task.type == "binary":
             _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], place, boot))
 

@@ -89,11 +89,11 @@ class Outcome:
     rows: positions of validation and test rows in the matrix, in that order; y: their labels
     [rows, targets], those of test rows NaN until the door has opened; idle: features that say nothing in
     training rows → why; models: name → configuration as fitted; studies: what tuning tried for them;
-    remarks: what else whoever ran it should read on the screen;
-    lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets);
-    common: target → decisions by one threshold for all, where thresholds by group have replaced them;
-    fairness: target → how decisions differ between protected groups, where such are declared;
-    tiers: target → what its chosen model's tiers are worth on the test, where there are tiers.
+    remarks: what else whoever ran it should read on the screen; lists: target → cutoff, rows, positives and
+    base rate of each list of the test (binary targets); tiers: target → what its chosen model's tiers are worth
+    on the test, where there are tiers; common: target → decisions by one threshold for all, where thresholds by
+    group have replaced them; fairness: target → how decisions differ between protected groups, where such are
+    declared.
     """
 
     assignment: Assignment
@@ -115,9 +115,9 @@ class Outcome:
     idle: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    tiers: dict[str, list[Tier]] = field(default_factory=dict)
     common: dict[str, np.ndarray] = field(default_factory=dict)
     fairness: dict[str, Judged] = field(default_factory=dict)
-    tiers: dict[str, list[Tier]] = field(default_factory=dict)
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:
