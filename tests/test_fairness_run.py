@@ -311,6 +311,13 @@ class TestTheCommandLine:
         )  # the column was there to judge by: new tables need not have it
         assert "the run failed a fairness gate, which was accepted" in accepted.out
 
+    def test_in_a_sweep_a_gate_fails_the_whole_and_chooses_nothing(self, place: Work) -> None:
+        """A gate looks at the test: if a run that failed one left the leaderboard, the test would have chosen."""
+        said = place.run("-m", *QUICK, "report.html=false", "fairness=none,mine", "hydra.sweep.dir=sweep")
+        assert said.code == 3
+        assert "FAILED A FAIRNESS GATE" in said.out
+        assert "2 of 2 jobs done" in said.out
+
     def test_a_bundle_with_thresholds_by_group_decides_as_the_run_did_and_needs_the_attribute(
         self, place: Work
     ) -> None:

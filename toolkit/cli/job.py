@@ -117,9 +117,8 @@ class Job:
                 given.plain["engine"] = _with_threads(given.plain.get("engine"), self.threads)
             with self._voice(bool(given.plain.get("verbose"))):
                 code = handler(self.verb)(given)
-            record = replace(record, state="failed" if code else "done", code=code)
-            if code == GATE_FAILED:
-                record = replace(record, reason="a fairness gate; the run's folder is whole and says which")
+            # Gates look at the test: a run that fails one stays comparable, or the test would choose among them.
+            record = replace(record, state="failed" if code and code != GATE_FAILED else "done", code=code)
         except UserError as error:
             raise_interruption(error)
             told = _with_variable(error, variables)
@@ -160,7 +159,10 @@ class Job:
             from toolkit.cli.comparing import leaderboard
 
             failed = leaderboard(self.sweep, records, self.quiet)
-        return max((record.code or 1 for record in failed), default=0)
+        return max(
+            (record.code or 1 for record in failed),
+            default=max((record.code for record in records), default=0),
+        )
 
     def say(self, text: str) -> None:
         from rich.text import Text
@@ -194,6 +196,7 @@ def line_of(record: Record, swept: frozenset[str], run: Path) -> str:
     said = f"failed: {record.reason}"
     if record.state == "done":
         said = ", ".join(f"{target}: {metric} {value:.3f}" for target, metric, value in headlines(run))
+        said += "  FAILED A FAIRNESS GATE" if record.code == GATE_FAILED else ""
     return f"job {record.job}  {words}  {said}  {record.seconds:.1f} s"
 
 
