@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
+from toolkit.config.counterfactual import Changes, Counterfactual, NoCounterfactual
+from toolkit.config.counterfactual import wrong as wrong_changes
 from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
 from toolkit.config.fairness import Fairness, wrong_in
 from toolkit.config.listing import Listing
@@ -161,6 +163,12 @@ class Report(Node):
     explain: bool = Field(
         True, description="say what drives the scores, and why five entities score as they do"
     )
+    explain_by: Literal["auto", "shap", "lime"] = Field(
+        "auto",
+        description="what speaks for the five entities. auto: the model's own contributions, of other models what the "
+        "score loses with the usual value; shap: Shapley values of those too (extra `shap`); lime: a local linear "
+        "model, with its R²",
+    )
 
 
 class Engine(Node):
@@ -204,6 +212,7 @@ class Config(Node):
     listing: Listing = Listing()
     enrichment: Enrichment = NoEnrichment()
     playbook: Playbook = NoPlaybook()
+    counterfactual: Counterfactual = NoCounterfactual()
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -263,6 +272,14 @@ class Config(Node):
             refuse(
                 "Config", [WrongNameError(("listing", "tiers"), "tiers", "no target here is yes or no", fix)]
             )
+        return self
+
+    @model_validator(mode="after")
+    def counterfactuals_have_a_target_and_a_list(self) -> Config:
+        if isinstance(self.counterfactual, Changes):
+            types = {name: type_of(node) for name, node in self.target.items()}
+            by_rank = self.threshold.kind == "fill_capacity"
+            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, by_rank))
         return self
 
     @model_validator(mode="after")

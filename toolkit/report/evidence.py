@@ -135,6 +135,8 @@ class Example:
     reasons: list[Reason]
     role: str = ""
     predicted: str = ""  # the decided class of several; `probability` is that class's
+    note: str = ""  # how far the reasons are to be believed
+    help: str = ""  # what would bring it to the other side
 
 
 @dataclass(frozen=True)
