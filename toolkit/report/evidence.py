@@ -303,6 +303,6 @@ class Evidence:
     lists: dict[str, bytes]  # file name → CSV to embed
     backtest: list[dict[str, Any]] = field(default_factory=list)
     coherence: dict[str, Corrected] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists
