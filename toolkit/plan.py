@@ -200,7 +200,8 @@ def listing(config: Config, prepared: Prepared) -> list[str]:
         return []
     shown = ", ".join([*node.columns, *(f"reason_{n + 1}" for n in range(node.reasons))])
     notes = [f"  note: {text}" for text in ranked.unheard(config, prepared.compiled.features)]
-    return ["LISTING", f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}", *notes]
+    size = "everybody" if node.size == "all" else f"the first {node.size:,}"
+    return ["LISTING", f"  {node.file}.csv: {size}, with {shown or 'nothing else'}", *notes]
 
 
 def statements(config: Config, prepared: Prepared) -> list[str]:
