@@ -502,6 +502,13 @@ class TestBesideTheList:
         assert said.str.contains(r"would bring it to 0\.6 or more \(0\.\d{3} → 0\.\d{3}\)").all()
         assert "counterfactuals.csv: what would help" in (finished / "run/run.log").read_text()
 
+    def test_the_report_says_it_of_the_five_entities_and_the_drivers_are_a_file(self, finished: Path) -> None:
+        page = (finished / "run/report.html").read_text()
+        assert page.count("<b>What would help</b>") == 5
+        drivers = texts(finished / "run/drivers/label.csv")
+        assert drivers.feature[0] in ("columns.week", "columns.month", "columns.questions")
+        assert (drivers.mean_absolute_contribution.astype(float) > 0).all()
+
     def test_scoring_the_same_tables_writes_the_same(self, folder: Work) -> None:
         said = folder.run("score", "run=run", "output=again")
         assert said.code == 0, said.err

@@ -209,7 +209,8 @@ def listing(config: Config, prepared: Prepared) -> list[str]:
     notes = [f"  note: {text}" for text in ranked.unheard(config, prepared.compiled.features)]
     each = ", ".join(f"{name} from {least:g}" for name, least in node.tiers.items())
     tiers = [f"  tiers{f' of {node.tiers_of}' if node.tiers_of else ''}: {each}"] if each else []
-    first = f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}"
+    size = "everybody" if node.size == "all" else f"the first {node.size:,}"
+    first = f"  {node.file}.csv: {size}, with {shown or 'nothing else'}"
     best = []
     if node.what_if:
         tried = ", ".join(

@@ -120,6 +120,7 @@ def run(
                         config, prepared.compiled.features, place.path / "bundle"
                     )
                     explained = explain(config, prepared, outcome, work.progress, helping)
+            explaining.write(explained, place.path / "drivers")
             facts = record.facts_of(config, prepared, backtest, work, begun)
             if config.report.html:
                 with work.stage("report"):

@@ -140,7 +140,7 @@ def list_of(scorer: Scorer, scored: Scored, standing: Standing, once: reasons.On
     once: one for all lists of a scoring, of `telling`.
     """
     listing, head = scorer.listing, standing.head
-    size = min(listing.size, len(standing))
+    size = listing.rows(len(standing))
     rows = standing.rows[:size]
     entity = scored.tables[scorer.declaration.dataset.entity]
     key = heading_of(entity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -83,7 +83,10 @@ class Listing(Node):
     file: str | None = Field(
         None, pattern=r"^[A-Za-z0-9_-]{1,80}$", description="name of the list's file, without `.csv`; null: no list"
     )  # fmt: skip
-    size: int = Field(5_000, ge=1, description="rows of the list; all are ranked")
+    size: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        5_000,
+        description="rows of the list, with reasons; all: everybody. All are ranked, however short it is",
+    )
     columns: dict[str, str] = Field(
         {}, description="heading → the feature, or the column of the entity table, that stands below it"
     )
@@ -107,6 +110,10 @@ class Listing(Node):
         None, description="the best values, for each row, of features that one may choose; null: none"
     )
     big_move: BigMove = Field(BigMove(), description="what is marked when a list is compared with the last")
+
+    def rows(self, ranked: int) -> int:
+        """How many of the ranked rows it has."""
+        return ranked if self.size == "all" else min(self.size, ranked)
 
     @field_validator("columns")
     @classmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from toolkit.prepared import Prepared
 from toolkit.report.entities import Helping, examples
 from toolkit.report.evidence import Driver, Example
 from toolkit.report.listed import places_among
+from toolkit.report.lists import file_name, write_csv
 from toolkit.training.experiment import modalities
 from toolkit.training.judge import units
 from toolkit.training.outcome import HEADLINE, Outcome
@@ -59,6 +61,37 @@ class Explained:
     drivers: list[Driver]
     explained_by: str
     examples: list[Example]
+
+
+def write(explained: dict[str, Explained], folder: Path) -> None:
+    """`<target>.csv` of each target that was explained: its drivers, the strongest first, with nothing rounded."""
+    head = [
+        "feature",
+        "description",
+        "loss",
+        "loss_low",
+        "loss_high",
+        "mean_absolute_contribution",
+        "direction",
+    ]
+    for target, one in explained.items():
+        rows = [
+            [
+                d.feature,
+                d.text,
+                _known(d.importance),
+                *(d.interval or (None, None)),
+                d.contribution,
+                d.moves or None,
+            ]
+            for d in one.drivers
+        ]
+        folder.mkdir(exist_ok=True)
+        write_csv(folder / f"{file_name(target)}.csv", head, rows)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 @dataclass(frozen=True)
