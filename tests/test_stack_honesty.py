@@ -216,6 +216,7 @@ def test_a_forest_on_columns_and_an_lstm_on_events_are_stacked_out_of_fold_in_ti
 # --- a member that cannot be fitted -----------------------------------------------------------------------
 
 LINE = {"logistic": {"kind": "logistic"}, "forest": FOREST["forest"]}
+FACTS: dict[str, Any] = {"assumptions": [], "rejected": [], "backtest": []}
 BAD = {"bad": {"kind": "failing", "target": "y"}}
 
 
@@ -245,11 +246,14 @@ def test_an_ensemble_stops_for_a_member_that_fails_unless_told_to_go_on(tmp_path
     assert "model.both.on_failure=leave_out to go on without it" in str(told.value)
 
     on = of(made, LINE | BAD | {"both": {"kind": kind, "on_failure": "leave_out"}})
-    outcome = experiment(on).run()
+    run = experiment(on)
+    outcome = run.run()
     assert [member.name for member in outcome.fitted["both"].members] == ["logistic", "forest"]
     said = "bad on `y` could not be fitted: out of memory"
     assert outcome.remarks == [f"left out: {said}"]
     assert {c.model for c in outcome.candidates} == {"prior", "rule", "logistic", "forest", "both"}
+    assert f"left out: {said}" in summary.known(outcome, FACTS)
+    assert record.metrics_of(on, outcome, [], run.place, 0.0)["remarks"] == [f"left out: {said}"]
     assert f"goes without: {said}" in next(c.notes for c in outcome.of("y") if c.model == "both")
     mixed = of(made, LINE | BAD | {"both": on.model["both"].model_dump(), "other": {"kind": "blend"}})
     with pytest.raises(UnfitError, match=r"model\.other\.on_failure=leave_out"):
@@ -308,16 +312,7 @@ def test_an_ensemble_stands_beside_each_member_with_the_interval_of_the_paired_d
     assert by_name["stack"].over_members[worst][1] < 0  # on this table a straight line is all there is
     said = against_members("stack", "roc_auc", by_name["stack"].over_members)
     assert said.startswith("stack does not beat all 3 of its members on the test: AUC ")
-    facts = {
-        "assumptions": [],
-        "rejected": [],
-        "backtest": [],
-        "seconds": 1.0,
-        "stages": "",
-        "name": "x",
-        "description": "",
-    }
-    assert any(said in line for line in summary.known(outcome, facts))
+    assert any(said in line for line in summary.known(outcome, FACTS))
     found = json.loads(json.dumps(
         record.metrics_of(made.config, outcome, [], made.place, 0.0)["targets"]["y"]["models"]["stack"]["over_members"]
     ))  # fmt: skip

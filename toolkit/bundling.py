@@ -12,6 +12,8 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from toolkit import __version__, bundle
+from toolkit.bundle.files import read_arrays, write_arrays
+from toolkit.config.counterfactual import Counterfactual
 from toolkit.config.fairness import Protected
 from toolkit.config.listing import Listing
 from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
@@ -20,6 +22,7 @@ from toolkit.config.schema import Config, Engine
 from toolkit.config.tables import Dataset
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError
+from toolkit.evaluation.counterfactual.reference import Reference
 from toolkit.models import store
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted
@@ -58,7 +61,8 @@ class Scorer:
 
     others: heads of further models, whose ranked lists are written too; usual: each column's usual encoded
     value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff;
-    gates: the fairness gates that the run failed.
+    gates: the fairness gates that the run failed;
+    counterfactual: what is said about changes, and the training rows that these are held against.
     """
 
     name: str
@@ -78,6 +82,8 @@ class Scorer:
     stamps: Mapping[str, Mapping[str, Any]]
     trained: datetime | None
     gates: tuple[str, ...] = ()
+    counterfactual: Counterfactual | None = None
+    reference: Reference | None = None
 
 
 def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
@@ -108,11 +114,17 @@ def frozen_features(config: Config, compiled: Compiled) -> dict[str, FeatureSet]
 
 
 def write(
-    config: Config, compiled: Compiled, outcome: Outcome, folder: Path, usual: np.ndarray | None = None
+    config: Config,
+    compiled: Compiled,
+    outcome: Outcome,
+    folder: Path,
+    usual: np.ndarray | None = None,
+    reference: Reference | None = None,
 ) -> None:
     """Write the bundle of a run: the chosen models, and everything between a table and a score.
 
-    usual: of `toolkit.actions.reasons.usual`, where ranked lists give reasons.
+    usual: of `toolkit.actions.reasons.usual`, where ranked lists give reasons; reference: what changes are held
+    against, where they are declared.
     """
     dataset = frozen_dataset(config.dataset, compiled.tables)
     listed = listed_models(config)
@@ -147,6 +159,11 @@ def write(
         contents[f"models/{name}"] = lambda path, n=name: store.save(
             path, outcome.models[n], outcome.fitted[n]
         )
+    if reference:
+        contents["recipe.json"] |= plain({
+            "counterfactual": config.counterfactual.model_dump(mode="json"), "reference": reference.names
+        })  # fmt: skip
+        contents["reference.safetensors"] = lambda path: write_arrays(path, reference.to_arrays())
     bundle.write(folder, contents)
 
 
@@ -192,6 +209,12 @@ def read(folder: Path, accept_gate: bool = False) -> Scorer:
                 fix="use the toolkit version that wrote it",
             )
         scorer = _parsed(recipe, heads, encoder)
+        if "reference" in recipe:
+            arrays = read_arrays(found.path("reference.safetensors"))
+            node: Counterfactual = TypeAdapter(Counterfactual).validate_python(recipe["counterfactual"])
+            scorer = replace(
+                scorer, counterfactual=node, reference=Reference.from_arrays(recipe["reference"], arrays)
+            )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             "the bundle's declaration cannot be understood",

@@ -11,12 +11,14 @@ import numpy as np
 from sqlglot import exp
 
 from toolkit.actions import ranked, what_if
+from toolkit.config.measures import AnyOf
 from toolkit.config.playbook import OwnerColumn, Rules, whose
 from toolkit.config.schema import Config
 from toolkit.data import sql
 from toolkit.data.tables import Loaded
 from toolkit.errors import DataError
 from toolkit.prepare.cohort import COHORT, looking_back
+from toolkit.prepare.definitions import shares
 from toolkit.prepare.features import CompiledSet, Feature
 from toolkit.prepare.frame import END, clock_types, horizon_end
 from toolkit.prepare.graphs import nodes_of_rows
@@ -112,6 +114,10 @@ def targets(prepared: Prepared) -> list[str]:
             for part, entry in rates[task.name].items()
         ]
         lines.append("    " + ("mean: " if task.type == "regression" else "base rate: ") + "; ".join(shown))
+        if isinstance(target.node, AnyOf):
+            values = prepared.matrix.values[task.name][assignment.rows(TRAIN)]
+            held = ", ".join(f"{name} {share:.2%}" for name, share in shares(target.node, values).items())
+            lines.append(f"    definitions, of the training rows: {held}")
         lines.append("    made of: " + ", ".join(f"{t}.{c}" for t, c in sorted(target.sources)))
     return lines
 

@@ -13,11 +13,12 @@ from typing import Any
 import yaml
 
 from toolkit import __version__, bundling, plan
-from toolkit.actions import listing, playbook, ranked, reasons, what_if
+from toolkit.actions import counterfactuals, listing, playbook, ranked, reasons, what_if
 from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
 from toolkit.prepared import check_names, prepare
+from toolkit.report import explain as explaining
 from toolkit.report import page as report
 from toolkit.report import record, summary
 from toolkit.report.evidence import Tuned
@@ -67,6 +68,8 @@ def run(
             check_names(config, features)
             ranked.check(config, features, prepared.tables)
             playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+            explaining.check(config)
+            counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
             what_if.check(config, prepared.compiled.features, prepared.tables)
             notes = ranked.unheard(config, prepared.compiled.features)
             for note in [*notes, *what_if.unseen(config, prepared)]:
@@ -97,7 +100,8 @@ def run(
                 record.write_data(prepared, place.path)
                 record.write_outcome(config, prepared, outcome, place.path)
                 usual = reasons.usual(prepared.matrix, outcome, config.seed) if config.listing.file else None
-                bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual)
+                known = counterfactuals.reference(config, prepared.matrix, outcome)
+                bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual, known)
                 (place.path / "config.yaml").write_text(kept, encoding="utf-8")
                 write_json(place.path / "environment.json", environment)
             lists: list[listing.Written] = []
@@ -112,7 +116,10 @@ def run(
             explained: dict[str, Explained] = {}
             if config.report.html and config.report.explain:
                 with work.stage("explaining"):
-                    explained = explain(config, prepared, outcome, work.progress)
+                    helping = counterfactuals.helping(
+                        config, prepared.compiled.features, place.path / "bundle"
+                    )
+                    explained = explain(config, prepared, outcome, work.progress, helping)
             facts = record.facts_of(config, prepared, backtest, work, begun)
             if config.report.html:
                 with work.stage("report"):

@@ -82,7 +82,8 @@ def recipe(folder: Path, days: int, memory: str) -> dict:
 
 
 def rival(activity: Path, tickets: Path, cohort: Path, memory: str) -> tuple[float, dict[str, np.ndarray]]:
-    connection = duckdb.connect(config={"threads": 1, "memory_limit": memory})
+    scratch = str(cohort.parent / "scratch")
+    connection = duckdb.connect(config={"threads": 1, "memory_limit": memory, "temp_directory": scratch})
     connection.execute(
         f"CREATE VIEW cohort AS SELECT \"@row\" AS row, entity, cutoff FROM read_parquet('{cohort}')"
     )

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import bundling
-from toolkit.actions import changes, playbook, what_if
+from toolkit.actions import changes, counterfactuals, playbook, what_if
 from toolkit.actions import played as actions
 from toolkit.actions.changes import Dropped, Last, Moved
 from toolkit.actions.played import Played
@@ -151,6 +151,7 @@ def _write(
 ) -> Written:
     standing, stem = stand(scorer, scored, head), stem_of(scorer, head)
     ranked = list_of(scorer, scored, standing, once)
+    ranked, helped = _helped(scorer, scored, standing, ranked, folder, stem)
     column, place = score_column(head), previous(stem)
     last = changes.read(place, stem, ranked.key, column) if place else None
     size = ranked.table.num_rows
@@ -191,7 +192,8 @@ def _write(
         "cutoff": cutoff_of(scored), "listed": size, "ranked": len(standing), "bundle": bundle,
         "previous": {"snapshot": last.snapshot} | counts if last else None,
     })  # fmt: skip
-    lines, chosen, played = _lines(stem, snapshot, size, standing, last, counts), head in scorer.heads, None
+    lines = _lines(stem, snapshot, size, standing, last, counts) + helped
+    chosen, played = head in scorer.heads, None
     tiers = Counter(tiers_of(scorer, scored, standing) or [])
     found = {name: tiers[name] for name in reversed(scorer.listing.tiers) if tiers}
     if found:
@@ -208,6 +210,30 @@ def _write(
             f"  {stem}.best.csv: the best {node.best} of {node.combinations:,} choices for each of them"
         )
     return Written(ranked, stem, head.model, chosen, len(standing), lines, found, played)
+
+
+def _helped(
+    scorer: Scorer, scored: Scored, standing: Standing, ranked: Ranked, folder: Path, stem: str
+) -> tuple[Ranked, list[str]]:
+    """The list with what would help its first rows, where that is declared of it, and what to say."""
+    asked = counterfactuals.Help.of(scorer, scored.matrix.features)
+    if not asked or standing.head not in scorer.heads or standing.head.name != asked.target:
+        return ranked, []
+    table = ranked.table
+    rows = standing.rows[: table.num_rows]
+    there = asked.judge(scored.X[rows], scored.besides.some(rows)).reached
+    places = np.flatnonzero(~there)[: asked.node.top]
+    rows = rows[places]
+    helped = asked.rows(scored.X[rows], scored.besides.some(rows))
+    counterfactuals.write(
+        folder / f"{stem}.counterfactuals.csv", helped, ranked.key, places.tolist(),
+        standing.entity[places].tolist(), scorer.encoder.columns,
+    )  # fmt: skip
+    said: list[str | None] = [None] * table.num_rows
+    for place, sentence in zip(places, helped.said, strict=True):
+        said[place] = sentence
+    table = table.append_column(counterfactuals.COLUMN, pa.array(said, pa.string()))
+    return Ranked(table, ranked.key, ranked.target), helped.lines(stem)
 
 
 def _compared(table: pa.Table, moved: Sequence[Moved]) -> pa.Table:

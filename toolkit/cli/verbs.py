@@ -105,9 +105,10 @@ def located(composed: Composed) -> Iterator[None]:
 def plan(composed: Composed) -> int:
     """What would happen, without training."""
     from toolkit import plan as plans
-    from toolkit.actions import playbook, ranked, what_if
+    from toolkit.actions import counterfactuals, playbook, ranked, what_if
     from toolkit.actions.enrichment.lists import checked
     from toolkit.prepared import check_names, prepare
+    from toolkit.report import explain as explaining
     from toolkit.workplace import workplace
 
     config = typed(composed)
@@ -118,6 +119,8 @@ def plan(composed: Composed) -> int:
         check_names(config, features)
         ranked.check(config, features, prepared.tables)
         playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+        explaining.check(config)
+        counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
         what_if.check(config, prepared.compiled.features, prepared.tables)
         text = plans.text(config, prepared)
     sys.stdout.write(text)

@@ -11,7 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from toolkit.config.names import WrongNameError, refuse
 from toolkit.config.node import Node
 
-FIXED = re.compile(r"rank|snapshot|tier|decile|change|previous_rank|big_move|(?:P|VALUE|CLASS)_.*|reason_\d+")
+FIXED = re.compile(
+    r"rank|snapshot|tier|decile|change|previous_rank|big_move|what_would_help|(?:P|VALUE|CLASS)_.*|reason_\d+"
+)
 BEST = re.compile(r"rank|choice|snapshot|(?:P|VALUE)_.*")  # headings of the list of best choices
 MOST_COMBINATIONS = 2_000
 

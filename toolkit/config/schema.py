@@ -9,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
+from toolkit.config.counterfactual import Changes, Counterfactual, NoCounterfactual
+from toolkit.config.counterfactual import wrong as wrong_changes
 from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
 from toolkit.config.fairness import Fairness, wrong_in
 from toolkit.config.listing import Listing
@@ -161,6 +163,12 @@ class Report(Node):
     explain: bool = Field(
         True, description="say what drives the scores, and why five entities score as they do"
     )
+    explain_by: Literal["auto", "shap", "lime"] = Field(
+        "auto",
+        description="what speaks for the five entities. auto: the model's own contributions, of other models what the "
+        "score loses with the usual value; shap: Shapley values of those too (extra `shap`); lime: a local linear "
+        "model, with its R²",
+    )
 
 
 class Engine(Node):
@@ -204,6 +212,7 @@ class Config(Node):
     listing: Listing = Listing()
     enrichment: Enrichment = NoEnrichment()
     playbook: Playbook = NoPlaybook()
+    counterfactual: Counterfactual = NoCounterfactual()
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -266,12 +275,20 @@ class Config(Node):
         return self
 
     @model_validator(mode="after")
+    def counterfactuals_have_a_target_and_a_list(self) -> Config:
+        if isinstance(self.counterfactual, Changes):
+            types = {name: type_of(node) for name, node in self.target.items()}
+            by_rank = self.threshold.kind == "fill_capacity"
+            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, by_rank))
+        return self
+
+    @model_validator(mode="after")
     def a_playbook_has_a_list_and_names_what_is_there(self) -> Config:
         if isinstance(self.playbook, Rules):
             if self.listing.file is None:
-                raise ValueError(
-                    "`playbook` needs a ranked list; choose one: listing=latest, or playbook=none"
-                )
+                what = "a playbook is for a ranked list, and there is none"
+                fix = "choose one: listing=latest, or playbook=none"
+                refuse("Config", [WrongNameError(("playbook", "kind"), "rules", what, fix)])
             types = {name: type_of(node) for name, node in self.target.items()}
             refuse("Config", wrong_plays(self.playbook, self.listing, types))
         return self

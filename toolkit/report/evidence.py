@@ -83,8 +83,8 @@ class ModelLine:
     seconds: float
     notes: list[str]
     undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
-    over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # of an ensemble
     behind: tuple[float, float, float] | None = None  # the chosen model's headline metric less its own
+    over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # of an ensemble
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,8 @@ class Example:
     reasons: list[Reason]
     role: str = ""
     predicted: str = ""  # the decided class of several; `probability` is that class's
+    note: str = ""  # how far the reasons are to be believed
+    help: str = ""  # what would bring it to the other side
 
 
 @dataclass(frozen=True)
@@ -303,6 +305,6 @@ class Evidence:
     lists: dict[str, bytes]  # file name → CSV to embed
     backtest: list[dict[str, Any]] = field(default_factory=list)
     coherence: dict[str, Corrected] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
     tuned: list[Tuned] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists

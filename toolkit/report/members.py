@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolkit.report.figures import is_number, metric, signed
+from toolkit.report.figures import is_number, metric
 
 Margin = tuple[float, float, float]
 
@@ -23,7 +23,12 @@ def against_members(model: str, headline: str, over: Mapping[str, Margin]) -> st
 def _against(value: float, low: float, high: float) -> str:
     if not (is_number(value) and is_number(low)):
         return "too little to compare it with"
-    return f"{signed(value)} [{signed(low)}, {signed(high)}] {'over' if value >= 0 else 'against'}"
+    ends = f"[{_signed(low)}, {_signed(high)}]"
+    return f"{_signed(value)} {ends} {'over' if value >= 0 else 'against'}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
 
 
 def _doubt(value: float, low: float, high: float) -> str:
