@@ -175,6 +175,8 @@ def _needed(config: Config, compiled: Compiled) -> list[CompiledProtected]:
 
 def _dispensable(config: Config, compiled: Compiled) -> set[tuple[str, str]]:
     """Protected columns that only judged decisions: new tables need not have them."""
+    if config.playbook.kind != "none":
+        return set()  # its rules may look at any column of the entity table
     tables = compiled.tables
     entity = tables[config.dataset.entity]
     used = {source for one in _needed(config, compiled) for source in one.sources}
