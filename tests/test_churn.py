@@ -71,10 +71,7 @@ def test_every_row_of_a_list_has_its_tier_its_reasons_and_what_it_is(done: Path)
     lists = [path for path in done.glob("ranked_clients*.csv") if path.stem.count(".") <= 1]
     found = [row for path in lists for row in rows(path) if "tier" in row]
     assert len(found) > 100
-    assert sum(row["reason_1"] != "" for row in found) > 0.8 * len(
-        found
-    )  # nothing speaks for leaving: no reason
-    assert all(row["reason_1"] for row in found if row["rank"] == "1")
+    assert all(row["reason_1"] for row in found if int(row["rank"]) <= 5)  # where nothing speaks for it: none
     for row in found:
         (value,) = (float(cell) for name, cell in row.items() if name.startswith("P_"))
         assert row["tier"] == next(name for name, least in bounds.items() if value >= least)
