@@ -40,6 +40,16 @@ def timed(name: str, work: Callable[[], Any], plain: float | None = None) -> tup
     return found, cpu
 
 
+def said(
+    texts: list[str], X: np.ndarray, columns: list[Column], values: np.ndarray, chosen: list[list[int]]
+) -> list[list[str | None]]:
+    """The chosen reasons of each row, in words."""
+    return [
+        [reasons.in_words(texts[i], float(X[r, i]), 0.0, columns[i], lowers=values[r, i] < 0) for i in some]
+        for r, some in enumerate(chosen)
+    ]
+
+
 def main(rows: int = 100_000, threads: int = 1) -> None:
     rng = np.random.default_rng(0)
     columns = [Column(f"set.c{c}") for c in range(COLUMNS)]
@@ -59,6 +69,8 @@ def main(rows: int = 100_000, threads: int = 1) -> None:
     y = (X[:, :10].sum(axis=1) + 2 * rng.normal(size=rows) > 0).astype(np.float32)[:, None]
     usual, few = np.zeros(COLUMNS, np.float32), min(20_000, rows)
     models = {"lightgbm": LightGBM(num_iterations=200), "xgboost": XGBoost(num_boost_round=200)}
+    stories = reasons.stories(features, {f"c{c}" for c in range(COLUMNS)})
+    texts = [feature.text for feature in features]
     for name, model in models.items():
         train = Batch(X[:few], y[:few])
         fitted = model.fit(
@@ -66,21 +78,9 @@ def main(rows: int = 100_000, threads: int = 1) -> None:
         )
         print(f"{name}, 200 trees, {rows:,} rows, {threads} thread(s)")
         _, plain = timed("prediction", lambda one=fitted: one.predict(X))
-        stories = reasons.stories(features, {f"c{c}" for c in range(COLUMNS)})
         values, a = timed("contributions", lambda one=fitted: reasons.added(one, 0, X, NOTHING, usual), plain)
         chosen, b = timed("the strongest", lambda v=values: reasons.strongest(v, stories, REASONS), plain)
-        texts = [feature.text for feature in features]
-        _, c = timed(
-            "in words",
-            lambda v=values, s=chosen: [
-                [
-                    reasons.in_words(texts[i], float(X[r, i]), 0.0, columns[i], lowers=v[r, i] < 0)
-                    for i in some
-                ]
-                for r, some in enumerate(s)
-            ],
-            plain,
-        )
+        _, c = timed("in words", lambda v=values, s=chosen: said(texts, X, columns, v, s), plain)
         print(f"  all: {a + b + c:.1f} CPU-s, {(a + b + c) / plain:.1f} × plain prediction")
         helped(name, fitted, columns, X)
 
