@@ -90,7 +90,9 @@ def told(rows: pd.DataFrame, found: dict) -> None:
             low, high = interval(draws[STACK] - draws[member])
             print(f"  {STACK} - {member}: {gap:+.3f} [{low:+.3f}, {high:+.3f}]")
     for chain, one in found["coherence"].items():
-        print(f"\nput in order, {chain}: {one['corrected_share']:.1%} of rows, by {one['mean_move']:.2%} on average")
+        print(
+            f"\nput in order, {chain}: {one['corrected_share']:.1%} of rows, by {one['mean_move']:.2%} on average"
+        )
 
 
 def main(clients: int, *overrides: str) -> None:
