@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,18 @@ def main(rows: int = 100_000, threads: int = 1) -> None:
     X = rng.normal(size=(rows, COLUMNS)).astype(np.float32)
     y = (X[:, :10].sum(axis=1) + 2 * rng.normal(size=rows) > 0).astype(np.float32)[:, None]
     usual, few = np.zeros(COLUMNS, np.float32), min(20_000, rows)
+    stories = reasons.stories(features, {f"c{c}" for c in range(COLUMNS)})
+    texts = [feature.text for feature in features]
+
+    def in_words(values: np.ndarray, chosen: list[list[int]]) -> list[list[str]]:
+        return [
+            [
+                reasons.in_words(texts[i], float(X[r, i]), 0.0, columns[i], lowers=values[r, i] < 0)
+                for i in some
+            ]
+            for r, some in enumerate(chosen)
+        ]
+
     models = {"lightgbm": LightGBM(num_iterations=200), "xgboost": XGBoost(num_boost_round=200)}
     for name, model in models.items():
         train = Batch(X[:few], y[:few])
@@ -65,22 +78,10 @@ def main(rows: int = 100_000, threads: int = 1) -> None:
             [Task("t", "binary")], columns, train, Batch(X[:0], y[:0]), seed=0, threads=threads
         )
         print(f"{name}, 200 trees, {rows:,} rows, {threads} thread(s)")
-        _, plain = timed("prediction", lambda one=fitted: one.predict(X))
-        stories = reasons.stories(features, {f"c{c}" for c in range(COLUMNS)})
-        values, a = timed("contributions", lambda one=fitted: reasons.added(one, 0, X, NOTHING, usual), plain)
-        chosen, b = timed("the strongest", lambda v=values: reasons.strongest(v, stories, REASONS), plain)
-        texts = [feature.text for feature in features]
-        _, c = timed(
-            "in words",
-            lambda v=values, s=chosen: [
-                [
-                    reasons.in_words(texts[i], float(X[r, i]), 0.0, columns[i], lowers=v[r, i] < 0)
-                    for i in some
-                ]
-                for r, some in enumerate(s)
-            ],
-            plain,
-        )
+        _, plain = timed("prediction", partial(fitted.predict, X))
+        values, a = timed("contributions", partial(reasons.added, fitted, 0, X, NOTHING, usual), plain)
+        chosen, b = timed("the strongest", partial(reasons.strongest, values, stories, REASONS), plain)
+        _, c = timed("in words", partial(in_words, values, chosen), plain)
         print(f"  all: {a + b + c:.1f} CPU-s, {(a + b + c) / plain:.1f} × plain prediction")
         helped(name, fitted, columns, X)
 
@@ -94,8 +95,7 @@ def helped(name: str, fitted: Any, columns: list[Column], X: np.ndarray) -> None
         value = fitted.predict(Z)[0]
         return Judged(value >= 0.6, value, value)
 
-    rows = X[fitted.predict(X[:20_000])[0].argsort()[::-1]] if len(X) <= 20_000 else X[:20_000]
-    rows = rows[fitted.predict(rows)[0] < 0.6][:HELPED]
+    rows = X[fitted.predict(X)[0] < 0.6][:HELPED]
     found = search(
         rows, judge, able, reference, np.arange(len(reference.names)), most=3, tries=20_000, seconds=60.0
     )

@@ -82,7 +82,7 @@ def write(explained: dict[str, Explained], folder: Path) -> None:
                 _known(d.importance),
                 *(d.interval or (None, None)),
                 d.contribution,
-                d.moves or None,
+                d.direction or None,
             ]
             for d in one.drivers
         ]
