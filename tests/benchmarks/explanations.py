@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,6 +40,16 @@ def timed(name: str, work: Callable[[], Any], plain: float | None = None) -> tup
     return found, cpu
 
 
+def said(
+    texts: list[str], X: np.ndarray, columns: list[Column], values: np.ndarray, chosen: list[list[int]]
+) -> list[list[str | None]]:
+    """The chosen reasons of each row, in words."""
+    return [
+        [reasons.in_words(texts[i], float(X[r, i]), 0.0, columns[i], lowers=values[r, i] < 0) for i in some]
+        for r, some in enumerate(chosen)
+    ]
+
+
 def main(rows: int = 100_000, threads: int = 1) -> None:
     rng = np.random.default_rng(0)
     columns = [Column(f"set.c{c}") for c in range(COLUMNS)]
@@ -59,29 +68,19 @@ def main(rows: int = 100_000, threads: int = 1) -> None:
     X = rng.normal(size=(rows, COLUMNS)).astype(np.float32)
     y = (X[:, :10].sum(axis=1) + 2 * rng.normal(size=rows) > 0).astype(np.float32)[:, None]
     usual, few = np.zeros(COLUMNS, np.float32), min(20_000, rows)
+    models = {"lightgbm": LightGBM(num_iterations=200), "xgboost": XGBoost(num_boost_round=200)}
     stories = reasons.stories(features, {f"c{c}" for c in range(COLUMNS)})
     texts = [feature.text for feature in features]
-
-    def in_words(values: np.ndarray, chosen: list[list[int]]) -> list[list[str]]:
-        return [
-            [
-                reasons.in_words(texts[i], float(X[r, i]), 0.0, columns[i], lowers=values[r, i] < 0)
-                for i in some
-            ]
-            for r, some in enumerate(chosen)
-        ]
-
-    models = {"lightgbm": LightGBM(num_iterations=200), "xgboost": XGBoost(num_boost_round=200)}
     for name, model in models.items():
         train = Batch(X[:few], y[:few])
         fitted = model.fit(
             [Task("t", "binary")], columns, train, Batch(X[:0], y[:0]), seed=0, threads=threads
         )
         print(f"{name}, 200 trees, {rows:,} rows, {threads} thread(s)")
-        _, plain = timed("prediction", partial(fitted.predict, X))
-        values, a = timed("contributions", partial(reasons.added, fitted, 0, X, NOTHING, usual), plain)
-        chosen, b = timed("the strongest", partial(reasons.strongest, values, stories, REASONS), plain)
-        _, c = timed("in words", partial(in_words, values, chosen), plain)
+        _, plain = timed("prediction", lambda one=fitted: one.predict(X))
+        values, a = timed("contributions", lambda one=fitted: reasons.added(one, 0, X, NOTHING, usual), plain)
+        chosen, b = timed("the strongest", lambda v=values: reasons.strongest(v, stories, REASONS), plain)
+        _, c = timed("in words", lambda v=values, s=chosen: said(texts, X, columns, v, s), plain)
         print(f"  all: {a + b + c:.1f} CPU-s, {(a + b + c) / plain:.1f} × plain prediction")
         helped(name, fitted, columns, X)
 

@@ -81,6 +81,20 @@ class Engine:
         """An Arrow table or a data frame under a name."""
         self.connection.register(name, table)
 
+    def add_function(self, name: str, function: Callable[[pa.Array], pa.Array]) -> None:
+        """A function from texts to numbers, [rows] each, that queries may call; it gets missing texts, too."""
+        self.connection.create_function(
+            name,
+            function,
+            ["VARCHAR"],
+            "DOUBLE",
+            type="arrow",
+            null_handling="special",  # type: ignore[call-overload]
+        )
+
+    def remove_function(self, name: str) -> None:
+        self.connection.remove_function(name)
+
     def write(self, tree: exp.Expression, path: Path) -> None:
         """A query's rows as Parquet."""
         self.run(

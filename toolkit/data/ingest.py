@@ -16,8 +16,9 @@ import pyarrow.parquet as pq
 from sqlglot import exp
 
 from toolkit.config.tables import BY_ROW, POSITION, Column, Table
+from toolkit.config.text import TextScore
 from toolkit.config.time import Span, span
-from toolkit.data import contract, rhythm, sql
+from toolkit.data import contract, lexicon, rhythm, sql
 from toolkit.data.engine import Engine
 from toolkit.data.rejects import (
     AGAIN,
@@ -73,7 +74,7 @@ def build(
     }
     _refuse_mixed_zones(raw, columns, engine)
     said = [f"`{was}` of {file} is read as `{name}`" for file, was, name in raw.renamed]
-    said += _type(columns, engine)
+    said += _type(columns, table, engine)
     rejected = rejected_rows(table, columns, files, engine)
     total = sum(files.values()) + len(malformed)
     counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
@@ -121,12 +122,17 @@ def build(
     first, last = engine.one(ends)
     for name in (RAW, TYPED):
         engine.drop(name)
-    types = _derived_types(derive, folder / "rows.parquet")
+    scores = _scores(table, columns)
+    types = {name: Column(type="number") for name in scores}
+    types |= _derived_types(derive, folder / "rows.parquet")
+    derived = {name: {score.of} for name, score in scores.items()}
+    for name, expression in derive.items():
+        derived[name] = {scores[c].of if c in scores else c for c in expression.columns}
     (folder / "report.json").write_text(json.dumps({
         "rows_read": total, "rows_kept": total - sum(counts.values()), "reasons": dict(counts.most_common()),
         "columns": {name: column.model_dump() for name, column in (columns | types).items()},
         "inferred": [name for name in raw.columns if name in inferred and name not in keys], "ignored": undeclared,
-        "derived": {name: sorted(expression.columns) for name, expression in derive.items()},
+        "derived": {name: sorted(bases) for name, bases in derived.items()},
         "first": first and first.isoformat(), "last": last and last.isoformat(),
         "files": files, "only_in": _only_in(raw), "covers": covers, "remarks": said,
     }))  # fmt: skip
@@ -219,8 +225,8 @@ def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) ->
             )
 
 
-def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
-    """Keep the typed rows, each with the reason if a cell of it cannot be read.
+def _type(columns: dict[str, Column], table: Table, engine: Engine) -> list[str]:
+    """Keep the typed rows with the scores of their texts, each with the reason if a cell of it cannot be read.
 
     Returns what to say of cells that are taken as missing because they cannot be read.
     """
@@ -237,12 +243,12 @@ def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
             else:
                 reasons.append(why)
     reason = exp.Coalesce(this=reasons[0], expressions=[*reasons[1:], exp.null()]) if reasons else exp.null()
-    engine.keep(
-        TYPED,
-        exp.select(sql.col(ROW), *values, sql.named(exp.cast(reason, "VARCHAR"), REASON)).from_(
-            sql.table(RAW)
-        ),
-    )
+    broken = sql.named(exp.cast(reason, "VARCHAR"), REASON)
+    with lexicon.functions(_scores(table, columns), engine) as functions:
+        for name, function in functions.items():
+            text = contract.present(table.score[name].of, columns[table.score[name].of])
+            values.append(sql.named(sql.call(function, text), name))
+        engine.keep(TYPED, exp.select(sql.col(ROW), *values, broken).from_(sql.table(RAW)))
     if not excused:
         return []
     counts = [sql.named(exp.Count(this=why), name) for name, why in excused.items()]
@@ -252,6 +258,11 @@ def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
         for name, count in zip(excused, found, strict=True)
         if count
     ]
+
+
+def _scores(table: Table, columns: dict[str, Column]) -> dict[str, TextScore]:
+    """The scores of texts that are there."""
+    return {name: score for name, score in table.score.items() if score.of in columns}
 
 
 def _numbers(columns: dict[str, Column], keys: frozenset[str]) -> list[str]:
@@ -288,7 +299,7 @@ def _write(
 ) -> None:
     happens = _instant(table.event_time, columns) if table.event_time else None
     rows = exp.select(
-        *(sql.col(name, TYPED) for name in columns),
+        *(sql.col(name, TYPED) for name in [*columns, *_scores(table, columns)]),
         *(sql.named(exp.paren(expression.of(TYPED)), name) for name, expression in derive.items()),
         sql.named(_instant(table.clock, columns, covers), KNOWN),
         sql.named(happens or _instant(table.clock, columns, covers), TIME),

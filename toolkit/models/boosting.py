@@ -19,8 +19,10 @@ from toolkit.models.one_by_one import Rows
 from toolkit.models.tree_shap import Tree
 
 EarlyStoppingRounds = Annotated[
-    int,
-    Field(ge=1, le=10_000, description="Rounds without a better validation metric before stopping."),
+    Annotated[int, Field(ge=1, le=10_000)] | None,
+    Field(
+        description="Rounds without a better validation metric before stopping; null: all rounds are used."
+    ),
 ]
 EarlyStoppingMetric = Annotated[
     Literal["logloss", "auc"],
@@ -31,7 +33,7 @@ MANY = 2_000  # rows from which contributions are tabulated per tree
 
 # The keys that are the toolkit's; every other one is passed on to the library, by the name it has there.
 _OURS = {
-    *("kind", "num_iterations", "num_boost_round", "class_weight"),
+    *("kind", "num_iterations", "num_boost_round", "class_weight", "inputs"),
     *("early_stopping_rounds", "early_stopping_metric"),
 }
 
@@ -42,8 +44,12 @@ def library_parameters(config: ModelConfig, task: Task) -> dict[str, Any]:
     return config.model_dump(exclude={*_OURS, *ModelConfig.model_fields}) | classes
 
 
-def why_all_rounds(task: Task, valid: Rows, metric: EarlyStoppingMetric) -> str:
-    """The note that says why validation rows cannot tell when to stop; empty if they can."""
+def why_all_rounds(
+    task: Task, valid: Rows, metric: EarlyStoppingMetric, patience: EarlyStoppingRounds
+) -> str:
+    """The note that says why validation rows do not tell when to stop; empty if they do."""
+    if patience is None:
+        return "all rounds were used, as declared"
     if not len(valid):
         return "no validation rows: all rounds were used"
     if task.type != "regression" and metric == "auc" and len(np.unique(valid.y)) < max(2, len(task.classes)):

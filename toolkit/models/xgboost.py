@@ -20,14 +20,14 @@ from toolkit.models.boosting import (
     read_booster,
     why_all_rounds,
 )
-from toolkit.models.explain import ExplainedOneByOne
+from toolkit.models.inputs import WithInputs
 from toolkit.models.interface import Column, Progress, Task
 from toolkit.models.one_by_one import Rows
 from toolkit.models.tree_shap import Tree
 from toolkit.models.weights import ClassWeight, row_weights
 
 
-class XGBoost(ExplainedOneByOne):
+class XGBoost(WithInputs):
     """Gradient-boosted trees by XGBoost, grown level by level. Keys are XGBoost's own."""
 
     kind: Literal["xgboost"] = "xgboost"
@@ -62,7 +62,7 @@ class XGBoost(ExplainedOneByOne):
             "verbosity": 0,
         }
 
-    def fit_one(
+    def fit_columns(
         self,
         task: Task,
         columns: Sequence[Column],
@@ -95,7 +95,7 @@ class XGBoost(ExplainedOneByOne):
                 return False
 
         rounds = self.num_boost_round
-        note = why_all_rounds(task, valid, self.early_stopping_metric)
+        note = why_all_rounds(task, valid, self.early_stopping_metric, self.early_stopping_rounds)
         fit_rows = matrix(train)
         booster = xgboost.train(
             self.parameters(task, seed=seed, threads=threads),
@@ -111,7 +111,9 @@ class XGBoost(ExplainedOneByOne):
         note = note or f"stopped at {used} of {rounds} rounds"
         return XGBoostFitted(_booster(raw), raw, used, [note], threads)
 
-    def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> XGBoostFitted:
+    def load_columns(
+        self, folder: Path, task: Task, iterations: int | None, notes: list[str]
+    ) -> XGBoostFitted:
         booster, raw = read_booster(folder / XGBoostFitted.file, _booster, "an XGBoost")
         return XGBoostFitted(booster, raw, iterations, notes)
 
