@@ -25,9 +25,10 @@ from pydantic import ValidationError
 
 from toolkit import bundling
 from toolkit.actions.counterfactual_words import Words
-from toolkit.actions.counterfactuals import check
+from toolkit.actions.counterfactuals import aim_of, check
 from toolkit.cli.main import main
-from toolkit.config.counterfactual import Change, Changes
+from toolkit.config.counterfactual import Change, Changes, wrong
+from toolkit.config.listing import Listing
 from toolkit.errors import ConfigError
 from toolkit.evaluation.counterfactual.levers import EDGE, MISSING, OUTSIDE, Lever, levers
 from toolkit.evaluation.counterfactual.reference import Reference
@@ -649,6 +650,17 @@ class TestMistakes:
         assert "needs a ranked list" in work.refused("recipe=flat", "counterfactual=more")
         message = work.refused(*RUN, "counterfactual.above=threshold", "threshold=fill_capacity")
         assert "capacity is no threshold of a single row" in message
+
+    def test_a_tier_of_the_target_is_an_aim_and_that_of_another_is_none(self) -> None:
+        node = Changes(kind="changes", below="high", features={"a": Change()})
+        types = {"leaves": "binary", "pays": "binary"}
+        tiered = {"file": "calls", "tiers": {"low": 0, "high": 0.6}}
+        assert list(wrong(node, types, Listing(**tiered), False)) == []
+        assert aim_of(node, Listing(**tiered)) == 0.6
+        [other] = wrong(node, types, Listing(**tiered, tiers_of="pays"), False)
+        [lowest] = wrong(node.model_copy(update={"below": "low"}), types, Listing(**tiered), False)
+        assert "no tier" in str(other)
+        assert "begins above 0" in str(lowest)
 
     def test_plan_finds_it_too(self, work: Work) -> None:
         wrong = "kind: changes\nabove: 0.6\nfeatures: {columns.weak: {}}\n"
