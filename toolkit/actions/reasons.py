@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.evaluation import univariate
-from toolkit.evaluation.effects import number_text, replaced, usual_values
+from toolkit.evaluation.effects import additive, number_text, replaced, usual_values
 from toolkit.evaluation.metrics import Floats
 from toolkit.modalities import Column, Modalities
 from toolkit.models.ensemble import Combined
 from toolkit.models.explain import Explains
-from toolkit.models.interface import Fitted, Task
+from toolkit.models.interface import Fitted
 from toolkit.models.one_by_one import OneByOneFitted
 from toolkit.prepare.features import Feature
 from toolkit.prepare.matrix import Matrix
@@ -32,7 +32,6 @@ MOST_COLUMNS = 30  # tried one at a time where a model does not explain itself
 NEGLIGIBLE = 0.1  # of a row's strongest reason; weaker ones are none
 LONGEST = 60  # characters of a text
 Single = Callable[[Fitted, int], Floats]  # a model that is no ensemble, and the target's place → `of_single`
-DRAWN_IN = 1 / 200  # a forest's 0 and 1 are no certainties, and have no log-odds
 
 
 def usual(matrix: Matrix, outcome: Outcome, seed: int) -> NDArray[np.float32]:
@@ -86,7 +85,7 @@ def of_single(
     else:
         task = fitted.tasks[place]
         [values] = replaced(
-            lambda X: [_additive(fitted.predict(X, besides)[place], task)], X, usual, _tried(fitted, place, X)
+            lambda X: [additive(fitted.predict(X, besides)[place], task)], X, usual, _tried(fitted, place, X)
         )
     return values
 
@@ -112,14 +111,6 @@ class Once:
             values = np.concatenate([values, more]) if len(values) else more
         self._kept[key] = (fitted, at, values)  # the model too: ids of what is gone are given again
         return values[at[rows]]
-
-
-def _additive(said: Floats, task: Task) -> Floats:
-    """A prediction on the scale on which models add up: log-odds, logarithms of classes, or the number itself."""
-    if task.type == "regression":
-        return said
-    kept = (said + DRAWN_IN / 2) / (1 + DRAWN_IN)
-    return np.log(kept) if said.ndim == 2 else np.log(kept / (1 - kept))
 
 
 def _tried(fitted: Fitted, place: int, X: NDArray) -> Sequence[int]:

@@ -17,9 +17,9 @@ from toolkit.runfolder import aside, free
 
 HELP = """python -m toolkit score run=FOLDER [input=FOLDER] [snapshot=DAY|latest] [cutoff=DAY|latest]
                         [previous=FOLDER|FILE] [output=FOLDER] [cache=FOLDER] [enrich=false]
-                        [quiet=true] [verbose=true]
-python -m toolkit score run=FOLDER row=JSON|example [reasons=N]
-python -m toolkit score run=FOLDER input=- [reasons=N] [quiet=true]     JSON lines in, JSON lines out
+                        [accept_gate=true] [quiet=true] [verbose=true]
+python -m toolkit score run=FOLDER row=JSON|example [reasons=N] [accept_gate=true]
+python -m toolkit score run=FOLDER input=- [reasons=N] [accept_gate=true] [quiet=true]
 
 Scores tables with a run's bundle. The features are recomputed by the code that trained on them.
 
@@ -34,8 +34,9 @@ Scores tables with a run's bundle. The features are recomputed by the code that 
   cache     folder of prepared data; default: the run's
   enrich    false: a ranked list is not enriched, whatever the run declares
   row       a row to score, {"feature": value, …}; where features are columns of one table, by its columns;
-            example: a row of what is usual in training rows, to start from
+            example: a row of what is usual in training rows, to start from; input=-: JSON lines, in and out
   reasons   of single rows: so many, in words, beside each probability
+  accept_gate  true: score although the run failed a fairness gate that was to fail it
   quiet     true: only the folder is said; verbose=true: every detail
 """
 
@@ -45,21 +46,24 @@ def score(arguments: list[str]) -> int:
     if not arguments or {"-h", "--help"} & set(arguments):
         print(HELP)
         return 0
-    known = [
-        "run",
-        "input",
-        "snapshot",
-        "cutoff",
-        "previous",
-        "output",
-        "cache",
-        "enrich",
-        "row",
-        "reasons",
-        "quiet",
-        "verbose",
-    ]
-    given = pairs(arguments, tuple(known))
+    given = pairs(
+        arguments,
+        (
+            "run",
+            "input",
+            "snapshot",
+            "cutoff",
+            "previous",
+            "output",
+            "cache",
+            "enrich",
+            "row",
+            "reasons",
+            "accept_gate",
+            "quiet",
+            "verbose",
+        ),
+    )
     say = switches(given)
     if "run" not in given:
         raise ConfigError(
@@ -90,14 +94,14 @@ def score(arguments: list[str]) -> int:
     from toolkit.workplace import within
 
     folder = bundle_of(Path(given["run"]))
-    scorer = bundling.read(folder)
+    scorer = bundling.read(folder, accept_gate=said(given, "accept_gate", "false"))
     if "previous" in given and not scorer.listing.file:
         raise ConfigError(
             "this run writes no ranked list that could be compared with another",
             where="previous",
             fix="leave it out, or run the recipe with `listing=latest`",
         )
-    node = of_run(Path(given["run"])) if wanted(given) and scorer.listing.file else None
+    node = of_run(Path(given["run"])) if said(given, "enrich", "true") and scorer.listing.file else None
     enriches = enrichment.ready(node) if node else None
     source, root = source_of(Path(given["run"], "config.yaml"), given)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -126,10 +130,10 @@ def score(arguments: list[str]) -> int:
     return 0
 
 
-def wanted(given: dict[str, str]) -> bool:
-    """Whether the list is to be enriched, if the run declares it."""
-    if (value := given.get("enrich", "true").lower()) not in ("true", "false"):
-        raise ConfigError(f"`enrich={value}` is neither true nor false", where="command line")
+def said(given: dict[str, str], key: str, default: str) -> bool:
+    """A switch of the command line."""
+    if (value := given.get(key, default).lower()) not in ("true", "false"):
+        raise ConfigError(f"`{key}={value}` is neither true nor false", where="command line")
     return value == "true"
 
 

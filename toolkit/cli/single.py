@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from toolkit.cli.scoring import said
 from toolkit.errors import ConfigError, UserError
 
 EXAMPLE = "example"
@@ -27,7 +28,8 @@ def score_rows(folder: Path, given: dict[str, str]) -> int:
             )  # fmt: skip
     if "row" in given and "input" in given:
         raise ConfigError("`row=` and `input=` both say what to score", where="command line", fix="give one")
-    rows = Rows.read(folder, _reasons(given))
+    accepted = said(given, "accept_gate", "false")
+    rows = Rows.read(folder, _reasons(given), accepted)
     if "row" in given:
         answer = rows.example() if given["row"] == EXAMPLE else rows.score(_parsed(given["row"]))
         print(json.dumps(answer, ensure_ascii=False, indent=1))
@@ -59,13 +61,13 @@ def _lines(rows: Any, lines: BinaryIO, quiet: bool) -> int:
             continue
         begun = time.perf_counter()
         try:
-            said = rows.line(line)
+            answer = rows.line(line)
         except UserError as error:
             refused += 1
             told = {"line": number, "error": error.what} | {k: v for k, v in error.details() if v}
-            said = json.dumps(told, ensure_ascii=False)
+            answer = json.dumps(told, ensure_ascii=False)
         seconds.append(time.perf_counter() - begun)
-        print(said, flush=True)
+        print(answer, flush=True)
     if not quiet:
         took = ""
         if seconds:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from math import prod
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from toolkit.config.names import WrongNameError, refuse
 from toolkit.config.node import Node
 
-FIXED = re.compile(r"rank|snapshot|decile|change|previous_rank|big_move|(?:P|VALUE|CLASS)_.*|reason_\d+")
+FIXED = re.compile(
+    r"rank|snapshot|tier|decile|change|previous_rank|big_move|what_would_help|(?:P|VALUE|CLASS)_.*|reason_\d+"
+)
 BEST = re.compile(r"rank|choice|snapshot|(?:P|VALUE)_.*")  # headings of the list of best choices
 MOST_COMBINATIONS = 2_000
 
@@ -80,7 +83,10 @@ class Listing(Node):
     file: str | None = Field(
         None, pattern=r"^[A-Za-z0-9_-]{1,80}$", description="name of the list's file, without `.csv`; null: no list"
     )  # fmt: skip
-    size: int = Field(5_000, ge=1, description="rows of the list; all are ranked")
+    size: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        5_000,
+        description="rows of the list, with reasons; all: everybody. All are ranked, however short it is",
+    )
     columns: dict[str, str] = Field(
         {}, description="heading → the feature, or the column of the entity table, that stands below it"
     )
@@ -93,10 +99,21 @@ class Listing(Node):
     models: Literal["chosen", "all"] | list[str] = Field(
         "chosen", description="whose lists are written: the chosen model's, all declared models', or of these too"
     )  # fmt: skip
+    tiers: dict[str, float] = Field(
+        {},
+        description="tier → the least probability of its rows, the lowest tier first and at 0; {}: no tiers",
+    )
+    tiers_of: str | None = Field(
+        None, description="the target whose probability makes the tiers of all lists; null: the list's own"
+    )
     what_if: WhatIf | None = Field(
         None, description="the best values, for each row, of features that one may choose; null: none"
     )
     big_move: BigMove = Field(BigMove(), description="what is marked when a list is compared with the last")
+
+    def rows(self, ranked: int) -> int:
+        """How many of the ranked rows it has."""
+        return ranked if self.size == "all" else min(self.size, ranked)
 
     @field_validator("columns")
     @classmethod
@@ -105,3 +122,29 @@ class Listing(Node):
             if FIXED.fullmatch(name):
                 raise ValueError(f"the heading `{name}` is the list's own; choose another")
         return value
+
+    def tiers_for(self, target: str, kind: str) -> dict[str, float]:
+        """The tiers of a target's own probability; {} where it has none. kind: its type."""
+        return self.tiers if kind == "binary" and self.tiers_of in (None, target) else {}
+
+    @model_validator(mode="after")
+    def tiers_rise_from_zero(self) -> Listing:
+        wrong, before = [], ""
+        for name, least in self.tiers.items():
+            what, fix = "", "write for example {low: 0, medium: 0.3, high: 0.6, critical: 0.8}"
+            if not 0 <= least < 1:
+                what = f"tier `{name}` begins at {least:g}, which is no probability below 1"
+            elif not before and least:
+                what = f"the lowest tier, `{name}`, begins at {least:g}, so rows below that have none"
+                fix = f"write {name}: 0, or put a tier at 0 before it"
+            elif before and least == self.tiers[before]:
+                what, fix = f"tiers `{before}` and `{name}` both begin at {least:g}", "leave one of them out"
+            elif before and least < self.tiers[before]:
+                what = (
+                    f"tiers must rise: `{name}` at {least:g} comes after `{before}` at {self.tiers[before]:g}"
+                )
+            if what:
+                wrong.append(WrongNameError(("tiers", name), name, what, fix))
+            before = name
+        refuse("Listing", wrong)
+        return self

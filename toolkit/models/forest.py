@@ -47,6 +47,9 @@ class RandomForest(ModelConfig):
     max_depth: int | None = Field(
         12, ge=1, le=64, description="Most levels of a tree; null lets trees grow out (large bundles)."
     )
+    min_samples_split: int = Field(
+        2, ge=2, le=1_000_000, description="Fewest training rows in a node that is split."
+    )
     min_samples_leaf: int = Field(5, ge=1, le=1_000_000, description="Fewest training rows in a leaf.")
     max_features: Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] = Field(
         "sqrt", description="Columns looked at per split: sqrt, log2, or a share of all columns."
@@ -141,6 +144,7 @@ class RandomForest(ModelConfig):
         options: dict[str, Any] = {
             "n_estimators": self.trees,
             "max_depth": self.max_depth,
+            "min_samples_split": self.min_samples_split,
             "min_samples_leaf": self.min_samples_leaf,
             "max_features": self.max_features,
             "max_samples": drawn,

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from toolkit.models.booster_trees import of_lightgbm
 from toolkit.models.boosting import (
     BoosterFitted,
     EarlyStoppingMetric,
@@ -21,6 +22,7 @@ from toolkit.models.boosting import (
 from toolkit.models.inputs import WithInputs
 from toolkit.models.interface import Column, Progress, Task
 from toolkit.models.one_by_one import Rows
+from toolkit.models.tree_shap import Tree
 from toolkit.models.weights import ClassWeight, row_weights
 
 
@@ -135,6 +137,10 @@ class LightGBMFitted(BoosterFitted):
 
     def score(self, X: np.ndarray) -> np.ndarray:
         return self.booster.predict(X, num_threads=self.threads)
+
+    def trees(self) -> list[list[Tree]]:
+        found, classes = of_lightgbm(self.raw), self.booster.num_model_per_iteration()
+        return [found[one::classes] for one in range(classes)]
 
     def additive(self, X: np.ndarray) -> np.ndarray:
         flat = self.booster.predict(

@@ -19,7 +19,7 @@ import numpy as np
 
 from toolkit.config.schema import Config
 from toolkit.data.cache import Cache, digest
-from toolkit.errors import DataError
+from toolkit.errors import DataError, UnfitError
 from toolkit.models.encode import Encoder
 from toolkit.models.ensemble import Ensemble
 from toolkit.models.inputs import Staged
@@ -30,7 +30,7 @@ from toolkit.proof.proof import ROWS, Progress, Proof
 from toolkit.proof.scramble import scramble_rows, some_rows
 from toolkit.registry import models
 from toolkit.training import ensembles, experiment
-from toolkit.training.fitting import Material
+from toolkit.training.fitting import Material, unfit
 from toolkit.training.split import TEST, TRAIN, VALIDATION, Assignment
 from toolkit.tuning.settings import Optuna
 
@@ -128,7 +128,10 @@ def fitted_on_training(
 
     def fit(name: str, model: Any, some: Material) -> tuple[Fitted, float]:
         built = models.get(model.kind).build(model)
-        return built.fit(some.tasks, some.columns, some.train, some.valid, seed=config.seed, threads=1), 0.0
+        with unfit(name, some.tasks):
+            return built.fit(
+                some.tasks, some.columns, some.train, some.valid, seed=config.seed, threads=1
+            ), 0.0
 
     ground = ensembles.Ground.of(config, compiled, matrix, rows, material, fit)
     fitted: dict[str, Fitted] = {}
@@ -139,7 +142,10 @@ def fitted_on_training(
             said = {other: one.predict(none.X, none.modalities) for other, one in fitted.items()}
             fitted[name], _ = ensembles.put_together(model, config.model, fitted, said, ground)
         else:
-            fitted[name], _ = fit(name, model, material)
+            try:
+                fitted[name], _ = fit(name, model, material)
+            except UnfitError as error:
+                ground.failed[name] = ensembles.left_out(name, config.model, error)
     return _digests(states, encoder, fitted, train)
 
 
@@ -158,6 +164,8 @@ def fitted_at_all(
         at = f"{candidate.model} on {candidate.target}"
         found[f"calibration of {at}"] = digest(candidate.calibrator.to_dict())
         found[f"threshold of {at}"] = digest(candidate.threshold.to_dict() if candidate.threshold else None)
+        if candidate.by_group:
+            found[f"thresholds by group of {at}"] = digest(candidate.by_group.to_dict())
     for name, found_out in outcome.studies.items():
         found[f"tuning of {name}"] = digest([found_out.best, found_out.value])
     found["choice of models"] = digest([outcome.chosen(task.name).model for task in outcome.tasks])

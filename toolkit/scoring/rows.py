@@ -26,8 +26,9 @@ import numpy as np
 from toolkit import bundling
 from toolkit.actions import reasons
 from toolkit.bundling import Head, Scorer
-from toolkit.config.modalities import EventSequence, RelationGraph
+from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.errors import BundleError, ConfigError, DataError, did_you_mean
+from toolkit.evaluation.tiers import names_of
 from toolkit.modalities import NOTHING
 from toolkit.models.ensemble import Combined
 from toolkit.models.interface import Fitted
@@ -52,7 +53,7 @@ class Rows:
         """
         from threadpoolctl import ThreadpoolController
 
-        heads = tuple(replace(head, threshold=_by_score(head)) for head in scorer.heads)
+        heads = tuple(replace(head, threshold=_by_score(head), by_group=None) for head in scorer.heads)
         used = {head.model: scorer.models[head.model] for head in heads}
         _columns_are_enough(scorer, used)
         if reasons and (scorer.usual is None or not scorer.told):
@@ -70,6 +71,7 @@ class Rows:
         except ConfigError as error:
             self.why_not = error.what
         self.notes = _notes(scorer)
+        self._undecided = _undecided(scorer)
         self._features = frozenset(self.names)
         self._columns = frozenset(self.cells.names if self.cells else [self.key])
         self._everybody = {head.name: np.ones(1, bool) for head in heads}
@@ -78,14 +80,15 @@ class Rows:
         self._threads = ThreadpoolController()  # for one row, threads wait for each other
 
     @classmethod
-    def read(cls, folder: Path | str, reasons: int = 0) -> Rows:
-        """Of a bundle's folder. Raises BundleError."""
-        return cls(bundling.read(Path(folder)), reasons)
+    def read(cls, folder: Path | str, reasons: int = 0, accept_gate: bool = False) -> Rows:
+        """Of a bundle's folder. Raises BundleError; accept_gate: as for `bundling.read`."""
+        return cls(bundling.read(Path(folder), accept_gate=accept_gate), reasons)
 
     def score(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of a row, of values that JSON has.
 
-        `targets`: name → `probability` and `decision`, of a multiclass target the class and each class's
+        `targets`: name → `probability`, `decision` (null where the threshold is its group's) and, where tiers are
+        declared, `tier`; of a multiclass target the class and each class's
         probability, of a number `value`; `reasons`, where asked for. Besides, where there is something to say:
         the row's key; `unseen`, texts that no training row had, which count as missing; `absent`, features or columns
         that the row does not name, and that are missing therefore.
@@ -172,7 +175,10 @@ class Rows:
             each = dict(zip(head.classes, map(float, probability), strict=True))
             found = {"decision": head.classes[int(decision)], "probability": each}
         else:
-            found = {"probability": float(probability), "decision": bool(decision)}
+            acted = None if head.name in self._undecided else bool(decision)
+            found = {"probability": float(probability), "decision": acted}
+            if tiers := self.scorer.listing.tiers_for(head.name, head.type):
+                [found["tier"]] = names_of(said.probability[head.name], tiers, self._everybody[head.name])
         if self.reasons:
             found["reasons"] = self._why(head, int(decision), X)
         return found
@@ -220,12 +226,20 @@ def _by_score(head: Head) -> Any:
     return head.threshold and replace(head.threshold, count=None, fraction=None)
 
 
+def _undecided(scorer: Scorer) -> set[str]:
+    """Targets whose decision takes a group that a row does not say, or is nested with such ones."""
+    own = {head.name for head in scorer.heads if head.by_group is not None}
+    return own.union(*(chain for chain in scorer.coherent if own & {*chain}))
+
+
 def _columns_are_enough(scorer: Scorer, models: Mapping[str, Fitted]) -> None:
     """BundleError if a model reads what a row of columns does not have."""
     for name, fitted in models.items():
         if _reads_more(fitted):
             sets = scorer.declaration.features.items()
-            beside = [f"`{one}`" for one, node in sets if isinstance(node, EventSequence | RelationGraph)]
+            beside = [
+                f"`{one}`" for one, node in sets if isinstance(node, EventSequence | Panel | RelationGraph)
+            ]
             raise BundleError(
                 f"model `{name}` reads more than a row's columns: {', '.join(beside)}",
                 why="events one by one, and relations, are read from tables",
@@ -241,6 +255,10 @@ def _reads_more(fitted: Fitted) -> bool:
 
 def _notes(scorer: Scorer) -> list[str]:
     found = []
+    if undecided := _undecided(scorer):
+        found.append(
+            f"{', '.join(sorted(undecided))}: thresholds differ by group, so rows alone are not decided"
+        )
     for head in scorer.heads:
         if scorer.declaration.target[head.name].among:
             found.append(f"{head.name}: whether the target applies to a row is not looked at")

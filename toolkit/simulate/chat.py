@@ -1,7 +1,7 @@
 """Users of a chat community: what they write and when, in which mood, who falls silent, who answers when addressed.
 
-Written from what is plausible, before any model was fitted to it, and left alone since. What a model reaches here
-says how near it comes to this world's ceiling, not how well it would do on a community's own export.
+Its causes were written from what is plausible, before any model was fitted, and left alone since. What a model
+reaches here says how near it comes to this world's ceiling, not how well it would do on a community's own export.
 
 `chat_story` draws the users and holds the one weekly step, `chat_texts` words the messages, `chat_tables` writes
 what is exported, `chat_truth` reads the truth.
