@@ -111,7 +111,9 @@ class TestFigures:
     def test_where_all_or_none_are_selected_the_replicates_do_not_tell(self) -> None:
         y, decision, _, groups = world(600)
         decision = np.where(groups == "c", False, decision)
-        found = compare(y, decision, groups, attribute="g", least=1, boot=EntityBootstrap(np.arange(600), 100))
+        found = compare(
+            y, decision, groups, attribute="g", least=1, boot=EntityBootstrap(np.arange(600), 100)
+        )
         none = next(group for group in found.groups if group.name == "c")
         assert none.rates["selection_rate"] == 0
         assert none.intervals["selection_rate"] == pytest.approx((0, 3.84 / (none.rows + 3.84)), abs=1e-3)

@@ -26,6 +26,7 @@ from toolkit.registry import Component, models
 from toolkit.report import record, summary
 from toolkit.report.members import against_members
 from toolkit.training.experiment import encoded, label_all
+from toolkit.tuning.settings import Optuna
 
 YES = Task("y", "binary")
 STACK = {"stack": {"kind": "stack"}}
@@ -279,6 +280,30 @@ def test_a_member_that_fails_in_a_fold_stops_the_stack_or_is_left_out_of_it_alon
         "stack: goes without: some, fold 1 of 5 on `y` could not be fitted: out of memory"
     ]
     assert "some" in {c.model for c in outcome.candidates}
+
+
+def test_a_blend_whose_weighed_members_fail_counts_those_left_alike(tmp_path: Path) -> None:
+    weights = {"bad": 1, "logistic": 0, "forest": 0}
+    lines = LINE | BAD | {"both": {"kind": "blend", "on_failure": "leave_out", "weights": weights}}
+    outcome = experiment(of(flat(tmp_path, clean(400)), lines)).run()
+    said = {name: outcome.scores[(name, "y")].score for name in ("logistic", "forest", "both")}
+    assert said["both"] == pytest.approx((said["logistic"] + said["forest"]) / 2)
+    assert "equal: no member that is left has a weight" in outcome.fitted["both"].notes[0][0]
+
+
+def test_settings_that_a_library_refuses_are_a_failed_trial_and_a_bug_stays_one(tmp_path: Path) -> None:
+    search = {"rows": {"categorical": [0, 10_000]}}
+    lines = {"some": {"kind": "failing", "search": search}}
+    made = of(flat(tmp_path, clean(300)), lines)
+    settings = Optuna(kind="optuna", sampler="grid", trials=None, pruner="none")
+    study = experiment(made).run(tuning=settings).studies["some"]
+    assert {trial["settings"]["rows"]: (trial["state"], trial["why"]) for trial in study.trials} == {
+        0: ("complete", ""), 10_000: ("fail", "out of memory"),
+    }  # fmt: skip
+    assert study.best == {"rows": 0}
+    bug = of(made, {"some": lines["some"] | {"bug": True}})
+    with pytest.raises(KeyError, match="no such thing"):
+        experiment(bug).run(tuning=settings)
 
 
 def test_an_ensemble_of_one_is_none(tmp_path: Path) -> None:
