@@ -12,9 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import Work
 from small import FOREST, LIGHTGBM, LOGISTIC, clean, dated, experiment, flat, people, quiet
 
+from toolkit.config.paths import packaged
 from toolkit.config.schema import Config
 from toolkit.errors import UnfitError
 from toolkit.models import Task
@@ -373,3 +375,13 @@ def test_the_report_and_the_screen_say_it(work: Work) -> None:
     assert re.search(pattern, re.sub(r"\s+", " ", said.out))
     assert re.search(pattern, (run / "report.html").read_text())
     assert re.search(pattern, (run / "summary.md").read_text())
+
+
+def test_every_shipped_ensemble_can_be_told_from_the_command_line_to_go_on() -> None:
+    """`model.NAME.on_failure=leave_out` is what the error advises, and it sets a key that must be there."""
+    found = [
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in packaged("conf").glob("model/*.yaml")
+    ]
+    ensembles = [declared for declared in found if declared["kind"] in ("stack", "blend")]
+    assert len(ensembles) >= 5
+    assert all(declared["on_failure"] == "stop" for declared in ensembles)
