@@ -145,11 +145,6 @@ class Changes(Node):
         return found
 
 
-def tiers_of(listing: Listing) -> Mapping[str, float]:
-    """The tiers that a list declares, name → least probability."""
-    return getattr(listing, "tiers", None) or {}
-
-
 def wrong(
     node: Changes, types: Mapping[str, str], listing: Listing, no_threshold: str
 ) -> Iterator[WrongNameError]:
@@ -167,7 +162,7 @@ def wrong(
     name = node.target or next(iter(types))
     at = ("counterfactual", "above" if node.below is None else "below")
     if isinstance(node.aim, str):
-        tiers = [tier for tier, least in tiers_of(listing).items() if least > 0]
+        tiers = [tier for tier, least in listing.tiers_for(name, types[name]).items() if least > 0]
         if node.aim not in (THRESHOLD, *tiers):
             yield WrongNameError.among(
                 at, node.aim, f"`{node.aim}` is no number, and no tier of the listing that begins above 0", [THRESHOLD, *tiers]
