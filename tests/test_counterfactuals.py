@@ -650,6 +650,14 @@ class TestMistakes:
         assert "needs a ranked list" in work.refused("recipe=flat", "counterfactual=more")
         message = work.refused(*RUN, "counterfactual.above=threshold", "threshold=fill_capacity")
         assert "capacity is no threshold of a single row" in message
+        own = "target.label.threshold={kind: fill_capacity, count: 9}"
+        message = work.refused("show", *RUN, "counterfactual.above=threshold", f"+{own}")
+        assert "capacity is no threshold of a single row" in message
+        by_plan = "attributes: {plan: {column: plan}}\nmitigation: {attribute: plan, constraint: demographic_parity}\n"
+        work.write({"conf/fairness/by_plan.yaml": by_plan})
+        message = work.refused("show", *RUN, "counterfactual.above=threshold", "fairness=by_plan")
+        assert "gives each group a threshold of its own" in message
+        assert work.run("show", *RUN, "counterfactual.above=0.6", "fairness=by_plan")
 
     def test_groups_with_thresholds_of_their_own_have_no_common_one(self) -> None:
         node = Changes(kind="changes", below="threshold", features={"a": Change()})

@@ -127,6 +127,11 @@ class TestATable:
         message = work.refused("recipe=shop", "listing=calls", "listing.tiers_of=null", "target=[spends]")
         assert "no target here is yes or no" in message
 
+    def test_that_the_command_line_cannot_replace_says_so(self, work: Work) -> None:
+        said = work.refused("show", "recipe=churn", "listing.tiers={low: 0, much: 0.5}")
+        assert "`listing.tiers` has no key `much`" in said
+        assert "'+listing.tiers.much=…' adds it" in said
+
     def test_keeps_its_order_through_a_bundles_json(self) -> None:
         listing = Listing(tiers=TIERS)
         again = Listing.model_validate(json.loads(json.dumps(listing.model_dump(mode="json"))))
