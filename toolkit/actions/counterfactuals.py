@@ -191,7 +191,7 @@ def helping(config: Config, features: Sequence[Feature], bundle: Path) -> Helpin
     """For the report: what would help encoded rows of a target, by a run's bundle; None where nothing is declared."""
     if not declared(config):
         return None
-    asked = Help.of(bundling.read(bundle), features)
+    asked = Help.of(bundling.read(bundle, accept_gate=True), features)  # the run says so itself
     assert asked is not None
     return lambda target, X, besides: asked.rows(X, besides).said if target == asked.target else []
 
