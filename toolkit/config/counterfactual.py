@@ -151,9 +151,13 @@ def tiers_of(listing: Listing) -> Mapping[str, float]:
 
 
 def wrong(
-    node: Changes, types: Mapping[str, str], listing: Listing, by_rank: bool
+    node: Changes, types: Mapping[str, str], listing: Listing, by_rank: bool, by_group: bool
 ) -> Iterator[WrongNameError]:
-    """What is wrong with it in its recipe. types: target → type; by_rank: whether the threshold is a capacity."""
+    """What is wrong with it in its recipe.
+
+    types: target → type; by_rank: whether the threshold is a capacity; by_group: whether each protected group has
+    its own.
+    """
     if listing.file is None:
         yield WrongNameError(
             ("counterfactual",), "", "`counterfactual` needs a ranked list",
@@ -175,6 +179,11 @@ def wrong(
         elif node.aim == THRESHOLD and by_rank:
             yield WrongNameError(
                 at, name, "a capacity is no threshold of a single row: who else is listed decides", "give a probability"
+            )  # fmt: skip
+        elif node.aim == THRESHOLD and by_group:
+            yield WrongNameError(
+                at, name, "by `fairness.mitigation` each group has a threshold of its own, and no change may depend on the group",
+                "give a probability",
             )  # fmt: skip
     if types[name] == "multiclass":
         yield WrongNameError(

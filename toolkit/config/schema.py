@@ -279,7 +279,8 @@ class Config(Node):
         if isinstance(self.counterfactual, Changes):
             types = {name: type_of(node) for name, node in self.target.items()}
             by_rank = self.threshold.kind == "fill_capacity"
-            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, by_rank))
+            by_group = self.fairness.mitigation is not None
+            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, by_rank, by_group))
         return self
 
     @model_validator(mode="after")
