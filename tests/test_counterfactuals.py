@@ -11,7 +11,8 @@ import csv
 import io
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import MISSING as MISSING_DEFAULT
+from dataclasses import fields, replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,10 @@ from pydantic import ValidationError
 
 from toolkit import bundling
 from toolkit.actions.counterfactual_words import Words
-from toolkit.actions.counterfactuals import check
+from toolkit.actions.counterfactuals import aim_of, check
 from toolkit.cli.main import main
-from toolkit.config.counterfactual import Change, Changes
+from toolkit.config.counterfactual import Change, Changes, wrong
 from toolkit.config.listing import Listing
-from toolkit.config.playbook import NoPlaybook
 from toolkit.errors import ConfigError
 from toolkit.evaluation.counterfactual.levers import EDGE, MISSING, OUTSIDE, Lever, levers
 from toolkit.evaluation.counterfactual.reference import Reference
@@ -582,10 +582,9 @@ class TestNestedTargets:
                  Threshold("maximise_f1", 0.5, "", {}))
             for place, (one, shift) in enumerate(zip(task, (-1.0, -2.0, -2.5), strict=True))
         )  # fmt: skip
-        scorer = bundling.Scorer(
-            "x", None, None, heads, {"model": fitted}, frozenset(), (("soon", "later", "latest"),), (), 10, None, (), Listing(), NoPlaybook(),  # type: ignore[arg-type]
-            None, {}, None,
-        )  # fmt: skip
+        given = {one.name: None for one in fields(bundling.Scorer) if one.default is MISSING_DEFAULT}
+        given |= {"heads": heads, "others": (), "models": {"model": fitted}, "listing": Listing()}
+        scorer = bundling.Scorer(**given | {"coherent": (("soon", "later", "latest"),)})  # type: ignore[arg-type]
         X = world.rows
         matrix = batch.Matrix(np.arange(len(X)).astype(str), np.zeros(len(X), "datetime64[s]"), [], {})
         eligible = {head.name: np.ones(len(X), bool) for head in heads}
@@ -677,14 +676,6 @@ class TestMistakes:
         message = work.refused(*RUN, "counterfactual.above=threshold", "threshold=fill_capacity")
         assert "capacity is no threshold of a single row" in message
 
-    def test_thresholds_by_group_are_none_of_a_change(self, work: Work) -> None:
-        work.write(FILES | {"data/rows.csv": stays()})
-        fair = "{attributes: {plan: {column: plan}}, mitigation: {attribute: plan, constraint: demographic_parity}}"
-        work.write({"conf/fairness/fair.yaml": fair})
-        message = work.refused(*RUN, "counterfactual.above=threshold", "fairness=fair")
-        assert "each group has a threshold of its own" in message
-        assert "give a probability" in message
-
     @pytest.mark.parametrize("name", ["columns.week", "made.busy"])
     def test_what_an_expression_reads_or_makes_stays(self, work: Work, name: str) -> None:
         """An expression is not computed anew, so the changed row would contradict itself."""
@@ -697,6 +688,22 @@ class TestMistakes:
         message = work.refused("plan", *RUN, "features=[columns,made]")
         assert "`made.busy` follows from `columns.questions`, `columns.week`" in message
         assert f"more.yaml:3 (counterfactual.features.{name})" in message
+
+    def test_groups_with_thresholds_of_their_own_have_no_common_one(self) -> None:
+        node = Changes(kind="changes", below="threshold", features={"a": Change()})
+        [told] = wrong(node, {"leaves": "binary"}, Listing(file="calls"), "each group has its own")
+        assert "each group has its own" in str(told)
+
+    def test_a_tier_of_the_target_is_an_aim_and_that_of_another_is_none(self) -> None:
+        node = Changes(kind="changes", below="high", features={"a": Change()})
+        types = {"leaves": "binary", "pays": "binary"}
+        tiered = {"file": "calls", "tiers": {"low": 0, "high": 0.6}}
+        assert list(wrong(node, types, Listing(**tiered), "")) == []
+        assert aim_of(node, Listing(**tiered)) == 0.6
+        [other] = wrong(node, types, Listing(**tiered, tiers_of="pays"), "")
+        [lowest] = wrong(node.model_copy(update={"below": "low"}), types, Listing(**tiered), "")
+        assert "no tier" in str(other)
+        assert "begins above 0" in str(lowest)
 
     def test_plan_finds_it_too(self, work: Work) -> None:
         wrong = "kind: changes\nabove: 0.6\nfeatures: {columns.weak: {}}\n"

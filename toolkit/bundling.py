@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from toolkit import __version__, bundle
+from toolkit.actions import reasons
 from toolkit.bundle.files import read_arrays, write_arrays
 from toolkit.config.counterfactual import Counterfactual
 from toolkit.config.fairness import Protected
@@ -61,6 +62,7 @@ class Scorer:
 
     others: heads of further models, whose ranked lists are written too; usual: each column's usual encoded
     value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff;
+    told: for each column what reasons call it (None: it is never one), and the number of its story;
     gates: the fairness gates that the run failed;
     counterfactual: what is said about changes, and the training rows that these are held against.
     """
@@ -81,6 +83,7 @@ class Scorer:
     usual: np.ndarray | None
     stamps: Mapping[str, Mapping[str, Any]]
     trained: datetime | None
+    told: tuple[tuple[str | None, int], ...] = ()
     gates: tuple[str, ...] = ()
     counterfactual: Counterfactual | None = None
     reference: Reference | None = None
@@ -123,8 +126,7 @@ def write(
 ) -> None:
     """Write the bundle of a run: the chosen models, and everything between a table and a score.
 
-    usual: of `toolkit.actions.reasons.usual`, where ranked lists give reasons; reference: what changes are held
-    against, where they are declared.
+    usual: of `toolkit.actions.reasons.usual`; reference: what changes are held against, where they are declared.
     """
     dataset = frozen_dataset(config.dataset, compiled.tables)
     listed = listed_models(config)
@@ -148,6 +150,7 @@ def write(
             "features": {name: node.model_dump(mode="json") for name, node in frozen_features(config, compiled).items()},
             "labels": sorted({*compiled.labels, *_dispensable(config, compiled)}), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
             "feature_names": compiled.names, "listing": config.listing.model_dump(mode="json"), "usual": usual,
+            "told": reasons.told(compiled.features, {c for t in compiled.tables.loaded.values() for c in t.columns}, config.listing.words),
             "playbook": config.playbook.model_dump(mode="json"),
             "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs], "stamps": history.frozen(compiled.tables),
             "protected": {one.name: one.node.model_dump(mode="json") for one in _needed(config, compiled)},
@@ -270,5 +273,6 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
         usual=None if usual is None else np.array(usual, np.float32),
         stamps=recipe.get("stamps", {}),
         trained=max(map(datetime.fromisoformat, recipe["trained_at"]), default=None),
+        told=tuple((text, int(story)) for text, story in recipe.get("told", [])),
         gates=tuple(map(str, recipe.get("failed_gates", ()))),
     )

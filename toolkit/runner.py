@@ -99,7 +99,7 @@ def run(
                 (place.path / "plan.txt").write_text(plan.text(config, prepared), encoding="utf-8")
                 record.write_data(prepared, place.path)
                 record.write_outcome(config, prepared, outcome, place.path)
-                usual = reasons.usual(prepared.matrix, outcome, config.seed) if config.listing.file else None
+                usual = reasons.usual(prepared.matrix, outcome, config.seed)
                 known = counterfactuals.reference(config, prepared.matrix, outcome)
                 bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual, known)
                 (place.path / "config.yaml").write_text(kept, encoding="utf-8")

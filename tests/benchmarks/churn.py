@@ -89,8 +89,10 @@ def told(rows: pd.DataFrame, found: dict) -> None:
             gap = entry["models"][STACK]["test"]["roc_auc"] - entry["models"][member]["test"]["roc_auc"]
             low, high = interval(draws[STACK] - draws[member])
             print(f"  {STACK} - {member}: {gap:+.3f} [{low:+.3f}, {high:+.3f}]")
-    for chain, share in found["coherence_corrected_share"].items():
-        print(f"\nput in order, {chain}: {share:.1%} of rows")
+    for chain, one in found["coherence"].items():
+        print(
+            f"\nput in order, {chain}: {one['corrected_share']:.1%} of rows, by {one['mean_move']:.2%} on average"
+        )
 
 
 def main(clients: int, *overrides: str) -> None:

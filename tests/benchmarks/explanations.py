@@ -94,8 +94,7 @@ def helped(name: str, fitted: Any, columns: list[Column], X: np.ndarray) -> None
         value = fitted.predict(Z)[0]
         return Judged(value >= 0.6, value, value)
 
-    rows = X[fitted.predict(X[:20_000])[0].argsort()[::-1]] if len(X) <= 20_000 else X[:20_000]
-    rows = rows[fitted.predict(rows)[0] < 0.6][:HELPED]
+    rows = X[fitted.predict(X)[0] < 0.6][:HELPED]
     found = search(
         rows, judge, able, reference, np.arange(len(reference.names)), most=3, tries=20_000, seconds=60.0
     )

@@ -20,7 +20,7 @@ from toolkit import bundling
 from toolkit.actions import counterfactual_words as words
 from toolkit.actions.ranked import DIGITS
 from toolkit.bundling import Scorer
-from toolkit.config.counterfactual import THRESHOLD, Change, Changes, tiers_of
+from toolkit.config.counterfactual import THRESHOLD, Change, Changes
 from toolkit.config.listing import Listing
 from toolkit.config.schema import Config
 from toolkit.errors import ConfigError, did_you_mean
@@ -216,7 +216,7 @@ def helping(config: Config, features: Sequence[Feature], bundle: Path) -> Helpin
 def aim_of(node: Changes, listing: Listing) -> float | None:
     """The probability (or number) to pass; None: the threshold."""
     if isinstance(node.aim, str):
-        return None if node.aim == THRESHOLD else float(tiers_of(listing)[node.aim])
+        return None if node.aim == THRESHOLD else listing.tiers[node.aim]
     return node.aim
 
 

@@ -130,6 +130,19 @@ def stories(features: Sequence[Feature], columns: Collection[str]) -> list[Hasha
     return [(feature.sources, words) for feature, words in zip(features, named, strict=True)]
 
 
+def told(
+    features: Sequence[Feature], columns: Collection[str], called: Mapping[str, str]
+) -> list[tuple[str | None, int]]:
+    """Of each feature what it is called, None if it is never a reason, and the number of its story: plain
+    values, for a bundle. columns: as for `stories`; called: as for `described`."""
+    numbers: dict[Hashable, int] = {}
+    found = [numbers.setdefault(story, len(numbers)) for story in stories(features, columns)]
+    texts = (
+        described(feature, called) if called.get(feature.name, feature.name) else None for feature in features
+    )
+    return list(zip(texts, found, strict=True))
+
+
 def strongest(
     values: Floats, stories: Sequence[Hashable], most: int, silent: Collection[int] = ()
 ) -> list[list[int]]:

@@ -18,6 +18,8 @@ from toolkit.runfolder import aside, free
 HELP = """python -m toolkit score run=FOLDER [input=FOLDER] [snapshot=DAY|latest] [cutoff=DAY|latest]
                         [previous=FOLDER|FILE] [output=FOLDER] [cache=FOLDER] [enrich=false]
                         [accept_gate=true] [quiet=true] [verbose=true]
+python -m toolkit score run=FOLDER row=JSON|example [reasons=N] [accept_gate=true]
+python -m toolkit score run=FOLDER input=- [reasons=N] [accept_gate=true] [quiet=true]
 
 Scores tables with a run's bundle. The features are recomputed by the code that trained on them.
 
@@ -31,6 +33,9 @@ Scores tables with a run's bundle. The features are recomputed by the code that 
   output    folder to write; default: outputs/scores/<run>/<time>
   cache     folder of prepared data; default: the run's
   enrich    false: a ranked list is not enriched, whatever the run declares
+  row       a row to score, {"feature": value, …}; where features are columns of one table, by its columns;
+            example: a row of what is usual in training rows, to start from; input=-: JSON lines, in and out
+  reasons   of single rows: so many, in words, beside each probability
   accept_gate  true: score although the run failed a fairness gate that was to fail it
   quiet     true: only the folder is said; verbose=true: every detail
 """
@@ -52,6 +57,8 @@ def score(arguments: list[str]) -> int:
             "output",
             "cache",
             "enrich",
+            "row",
+            "reasons",
             "accept_gate",
             "quiet",
             "verbose",
@@ -67,6 +74,16 @@ def score(arguments: list[str]) -> int:
             "`snapshot=` and `cutoff=` both name the moment",
             where="command line",
             fix="leave one of them out",
+        )
+    if "row" in given or given.get("input") == "-":
+        from toolkit.cli.single import score_rows
+
+        return score_rows(bundle_of(Path(given["run"])), given)
+    if "reasons" in given:
+        raise ConfigError(
+            "`reasons=` goes with single rows (`row=`, `input=-`)",
+            where="command line",
+            why="a list's reasons are declared with it: `listing.reasons`",
         )
     from toolkit import bundling
     from toolkit.actions import enrichment, listing

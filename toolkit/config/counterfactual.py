@@ -145,19 +145,10 @@ class Changes(Node):
         return found
 
 
-def tiers_of(listing: Listing) -> Mapping[str, float]:
-    """The tiers that a list declares, name → least probability."""
-    return getattr(listing, "tiers", None) or {}
-
-
 def wrong(
-    node: Changes, types: Mapping[str, str], listing: Listing, by_rank: bool, by_group: bool
+    node: Changes, types: Mapping[str, str], listing: Listing, no_threshold: str
 ) -> Iterator[WrongNameError]:
-    """What is wrong with it in its recipe.
-
-    types: target → type; by_rank: whether the threshold is a capacity; by_group: whether each protected group has
-    its own.
-    """
+    """What is wrong with it in its recipe. types: target → type; no_threshold: why no one number is."""
     if listing.file is None:
         yield WrongNameError(
             ("counterfactual",), "", "`counterfactual` needs a ranked list",
@@ -171,20 +162,13 @@ def wrong(
     name = node.target or next(iter(types))
     at = ("counterfactual", "above" if node.below is None else "below")
     if isinstance(node.aim, str):
-        tiers = [tier for tier, least in tiers_of(listing).items() if least > 0]
+        tiers = [tier for tier, least in listing.tiers_for(name, types[name]).items() if least > 0]
         if node.aim not in (THRESHOLD, *tiers):
             yield WrongNameError.among(
                 at, node.aim, f"`{node.aim}` is no number, and no tier of the listing that begins above 0", [THRESHOLD, *tiers]
             )  # fmt: skip
-        elif node.aim == THRESHOLD and by_rank:
-            yield WrongNameError(
-                at, name, "a capacity is no threshold of a single row: who else is listed decides", "give a probability"
-            )  # fmt: skip
-        elif node.aim == THRESHOLD and by_group:
-            yield WrongNameError(
-                at, name, "by `fairness.mitigation` each group has a threshold of its own, and no change may depend on the group",
-                "give a probability",
-            )  # fmt: skip
+        elif node.aim == THRESHOLD and no_threshold:
+            yield WrongNameError(at, name, no_threshold, "give a probability")
     if types[name] == "multiclass":
         yield WrongNameError(
             at, name, f"`{name}` has classes, and a change has no side of them",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
+from toolkit.config.calendars import Calendar
 from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.node import Node
 from toolkit.config.text import HashedText
@@ -377,17 +378,6 @@ class Windows(FeatureNode):
     windows: list[PastWindowText] = ["all"]
     where: str | None = None
     features: list[WindowFeature] = Field(min_length=1)
-
-
-Part = Literal["month", "quarter", "year", "weekday", "day", "week", "dayofyear", "hour"]
-
-
-class Calendar(FeatureNode):
-    """Calendar parts of the cutoff, or of a date column of the entity table."""
-
-    kind: Literal["calendar"]
-    of: str = Field("cutoff", description="`cutoff`, or a date column of the entity table")
-    parts: list[Part | Literal["days_until_cutoff", "years_until_cutoff"]] = Field(min_length=1)
 
 
 class NeighbourFeature(Node):

@@ -278,9 +278,10 @@ class Config(Node):
     def counterfactuals_have_a_target_and_a_list(self) -> Config:
         if isinstance(self.counterfactual, Changes):
             types = {name: type_of(node) for name, node in self.target.items()}
-            by_rank = self.threshold.kind == "fill_capacity"
-            by_group = self.fairness.mitigation is not None
-            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, by_rank, by_group))
+            refuse(
+                "Config",
+                wrong_changes(self.counterfactual, types, self.listing, self._why_no_one_threshold()),
+            )
         return self
 
     @model_validator(mode="after")
@@ -293,6 +294,13 @@ class Config(Node):
             types = {name: type_of(node) for name, node in self.target.items()}
             refuse("Config", wrong_plays(self.playbook, self.listing, types))
         return self
+
+    def _why_no_one_threshold(self) -> str:
+        if self.threshold.kind == "fill_capacity":
+            return "a capacity is no threshold of a single row: who else is listed decides"
+        if self.fairness.mitigation:
+            return "`fairness.mitigation` gives each group a threshold of its own"
+        return ""
 
     @model_validator(mode="after")
     def ensembles_are_made_of_declared_models(self) -> Config:

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Cohort, Expressions
+from toolkit.config.measures import Calendar, Cohort, Expressions
 from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText
@@ -30,6 +30,7 @@ from toolkit.errors import ConfigError, DataError
 from toolkit.modalities import Nodes, Sequences
 from toolkit.prepare import cohort as cohorts
 from toolkit.prepare import graphs, leaks, protected, sequences, texts
+from toolkit.prepare.calendars import need_holidays
 from toolkit.prepare.cohort import COHORT, NODES
 from toolkit.prepare.compiled import Compiled, Declaration, Kept, fingerprint
 from toolkit.prepare.expressions import compile_expressions
@@ -136,6 +137,8 @@ def compile_all(
     events: list[CompiledSequence] = []
     drawn: dict[str, RelationGraph] = {}
     for name, node in declaration.features.items():
+        if isinstance(node, Calendar):
+            need_holidays(name, node, cutoffs, declaration.cohort.timezone)
         if isinstance(node, EventSequence):
             events.append(compile_sequence(name, node, tables, frame))
         elif isinstance(node, Panel):
