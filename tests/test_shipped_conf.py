@@ -31,6 +31,7 @@ USED_BY |= {
     ("features", name): "donor_multitarget"
     for name in ("gift_sequence", "relationship_graph", "contact_texts")
 }
+USED_BY |= {("counterfactual", "more_usage"): "prospect_conversion"}
 USED_BY |= {("target", name): "churn" for name in ("cancels_30d", "falls_silent_30d")}
 ENSEMBLES = {("model", name) for name in ("blend", "blend_equal", "blend_half", "stack")}  # made of others
 FLAT = {("dataset", "flat"), ("target", "label"), ("recipe", "flat_churn")}  # what `vars` and a path complete
