@@ -245,6 +245,24 @@ def test_mood_trend_runs_beside_a_naive_baseline_and_persistence(folder: Path) -
     assert len(table) > 100
 
 
+@pytest.mark.parametrize(("stamps", "said"), [
+    (["2099-01-01 00:00:00"], "a row of"), (["2024-07-31 10:00:00", "2024-08-01 10:00:00"], "2 rows of"),
+    (["2023-08-07 10:00:00"], ""),
+])  # fmt: skip
+def test_a_mistyped_year_that_would_make_months_of_silence_is_told(
+    folder: Path, stamps: list[str], said: str
+) -> None:
+    """A stamp a week behind the others is none."""
+    shutil.copytree("data", "mistyped", dirs_exist_ok=True)
+    messages = pd.read_csv("data/messages.csv", dtype=str, keep_default_na=False)
+    messages.loc[range(500, 500 + len(stamps)), "sent_at"] = stamps
+    messages.to_csv("mistyped/messages.csv", index=False)
+    _, out, err = call("plan", "recipe=community_churn", "source=folder", "source.path=mistyped", *SMALL)
+    found = " ".join((out + err).split())
+    assert ("far behind the others, which end on 2023-07-31" in found) == bool(said)
+    assert said in found
+
+
 # ---- best hours ----------------------------------------------------------------------------------------
 
 

@@ -102,6 +102,8 @@ def build(
             rejected |= dict.fromkeys(again, AGAIN)
     if stamps:
         said += stamps.words(table.covers, covers)
+        if stray := rhythm.stray_end(str(table.clock), TYPED, engine):
+            said.append(stray)
         if end := rhythm.incomplete_end(str(table.clock), _numbers(columns, keys), TYPED, engine):
             said.append(end.words(str(table.clock), table.incomplete_end == "drop"))
             if table.incomplete_end == "drop":

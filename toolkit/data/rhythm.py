@@ -1,4 +1,5 @@
-"""The rhythm of a table's clock: daily or weekly stamps, and a last period that is not yet over.
+"""The rhythm of a table's clock: daily or weekly stamps, a last period that is not yet over, and stray stamps far
+behind all others.
 
 Exports are often called daily and hold weekly totals, and end in the middle of a period. Both show in
 the stamps alone; no label is looked at.
@@ -23,6 +24,8 @@ FEWEST = 4  # different days before a weekday can be a rhythm
 BEFORE, ENOUGH = 8, 3  # same weekdays that the last day is compared with: at most, at least
 TYPICAL_ROWS = 20  # rows of such a day below which chance decides how many there are
 FAR_LESS = 0.75  # of what there was on the days before
+STRAY, OF_MANY = 0.001, 200  # share of the rows that may be stray stamps; fewer rows tell nothing
+FAR, FARTHER = 30, 4  # days without a row before they are; and times the longest such time before
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,36 @@ def incomplete_end(clock: str, numbers: list[str], view: str, engine: Engine) ->
     if share >= FAR_LESS:
         return None
     return IncompleteEnd(clock, last, int(by_day[last][0]), float(usual[0]), float(share))
+
+
+def stray_end(clock: str, view: str, engine: Engine) -> str | None:
+    """What to say of a few rows that lie far behind all others, as a mistyped year puts them; None if there are none.
+
+    They move the end of what is observed: months in which nothing happens would pass for silence.
+    """
+    days = engine.arrow(
+        exp.select(sql.named(_day(clock), "day"), sql.named(exp.Count(this=exp.Star()), "rows"))
+        .from_(sql.table(view))
+        .where(exp.not_(exp.Is(this=sql.col(clock), expression=exp.null())))
+        .group_by(_day(clock))
+        .order_by(_day(clock))
+    )
+    day, rows = days["day"].to_numpy(), days["rows"].to_numpy()
+    if len(day) < FEWEST or rows.sum() < OF_MANY:
+        return None
+    gaps = np.diff(day).astype("timedelta64[D]").astype(int)
+    longest = np.maximum.accumulate(gaps)[:-1]  # up to each gap but the first
+    behind = rows[::-1].cumsum()[::-1][2:]  # rows after each of them
+    far = (gaps[1:] >= FAR) & (gaps[1:] > FARTHER * longest) & (behind <= STRAY * rows.sum())
+    if not far.any():
+        return None
+    at = int(np.flatnonzero(far)[0]) + 1  # the gap
+    count = int(behind[at - 1])
+    many = f"{count:,} rows of {rows.sum():,} lie" if count > 1 else f"a row of {rows.sum():,} lies"
+    return (
+        f"{many} far behind the others, which end on {day[at]}: `{clock}` up to {day[-1]}. The time between would count "
+        f"as observed, and as silence: correct {'them' if count > 1 else 'it'}, or take {'them' if count > 1 else 'it'} out"
+    )
 
 
 def _day(clock: str) -> exp.Expression:
