@@ -97,6 +97,19 @@ class Oracle:
             rows = [r for r in rows if r["known"] <= cutoff] if known_only else rows
         return [r for r in rows if test is None or test(r) is True]
 
+    def silent(
+        self, table: str, entity: str, cutoff: datetime, end: datetime, lasting: str, test: Test | None = None
+    ) -> bool:
+        """Is there a moment up to the end with nothing in the span before it? It begins at the cutoff, when
+        a row has lain back for so long, or never."""
+        times = [row["time"] for row in self.seen(table, entity, cutoff, end, False, test)]
+        moments = [cutoff + timedelta(microseconds=1), *(self.after(time, lasting) for time in times), end]
+        return any(
+            not any(time <= moment < self.after(time, lasting) for time in times)
+            for moment in moments
+            if cutoff < moment <= end
+        )
+
     def aggregate(
         self,
         table: str,

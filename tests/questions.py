@@ -278,9 +278,18 @@ IN_HORIZON: dict[str, Any] = {
     "n": {"table": "orders", "agg": "count", "window": "horizon"},
     "d": {"table": "calls", "agg": "days", "window": "horizon"},
 }
+LOST: dict[str, Any] = {
+    "busy": {"kind": "event_within", "table": "clicks", "at_least": 2},
+    "idle": {"kind": "inactivity", "table": "orders", "where": "kind <> 'b'"},
+    "quiet": {"kind": "silence", "table": "calls", "lasting": "7d"},
+}
 TARGETS: dict[str, Any] = {
     "orders_again": {"kind": "event_within", "table": "orders", "where": "kind <> 'b'", **THREE},
     "visits_again": {"kind": "event_within", "table": "visits", "horizon": "36h"},
+    "quiet": {"kind": "silence", "table": "orders", "where": "kind <> 'b'", "lasting": "30d", **THREE},
+    "silent": {"kind": "silence", "table": "visits", "lasting": "36h", "horizon": "7d"},
+    "hushed": {"kind": "silence", "table": "clicks", "lasting": "2 weeks", **THREE},
+    "lost": {"kind": "any_of", "definitions": LOST, **THREE},
     "largest": {"kind": "value", "of": LARGEST, **THREE},
     "largest_before": {"kind": "value", "of": LARGEST, "at": "cutoff", **THREE},
     "recent": {"kind": "value", "of": {"table": "clicks", "agg": "days_since_last"}, "horizon": "1 month"},
@@ -319,6 +328,12 @@ def target_answers(o: Oracle, e: str, c: datetime) -> dict[str, Any]:
     return {
         "orders_again": of("orders", "count", window="horizon", test=not_b),
         "visits_again": of("visits", "count", window="horizon", at=soon),
+        "quiet": o.silent("orders", e, c, end, "30d", not_b),
+        "silent": o.silent("visits", e, c, o.after(c, "7d"), "36h"),
+        "hushed": o.silent("clicks", e, c, end, "2 weeks"),
+        "lost": (of("clicks", "count", window="horizon") >= 2)
+        + 2 * (of("orders", "count", window="horizon", test=not_b) == 0)
+        + 4 * o.silent("calls", e, c, end, "7d"),
         "largest": of("calls", "max", "amount"),
         "largest_before": of("calls", "max", "amount", at=c),
         "recent": of("clicks", "days_since_last", at=month),

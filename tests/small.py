@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from toolkit.config.paths import packaged
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
 from toolkit.prepared import Prepared, prepare
@@ -44,6 +46,25 @@ def config(folder: Path, **parts: Any) -> Config:
         "model": LOGISTIC, "engine": {"threads": 1}, "evaluation": {"bootstrap": 0},
     }  # fmt: skip
     return Config.model_validate(common | parts)
+
+
+def shipped(
+    recipe: str, groups: tuple[str, ...] = ("dataset", "cohort", "target", "features")
+) -> dict[str, Any]:
+    """What a recipe makes its rows of, as it is declared in `conf/`."""
+    conf = packaged("conf")
+    chosen: dict[str, Any] = {}
+    written = (conf.parent / "recipes" / f"{recipe}.yaml").read_text(encoding="utf-8")
+    for line in yaml.safe_load(written)["defaults"]:
+        (words, names), *_ = line.items()
+        group = words.removeprefix("override /")
+
+        def read(name: str, group: str = group) -> Any:
+            return yaml.safe_load((conf / group / f"{name}.yaml").read_text(encoding="utf-8"))
+
+        if group in groups:
+            chosen[group] = {n: read(n) for n in names} if isinstance(names, list) else read(names)
+    return chosen
 
 
 def flat(folder: Path, frame: pd.DataFrame, **parts: Any) -> Config:

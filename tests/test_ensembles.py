@@ -262,9 +262,15 @@ def yearly(rows: int, months: int, cutoffs: int) -> tuple[Batch, Rows]:
     return train, Rows(np.arange(rows).astype(str), cutoff.astype("datetime64[us]"), 0, "UTC")
 
 
-@pytest.mark.parametrize(("months", "cutoffs", "folds"), [(12, 4, 3), (6, 6, 4), (12, 9, 5), (18, 3, 2)])
-def test_in_time_a_cutoff_is_predicted_by_fits_on_those_that_had_ended(
-    months: int, cutoffs: int, folds: int
+@pytest.mark.parametrize(
+    ("months", "cutoffs", "blocks"),
+    [
+        (12, 4, [1, 1, 1]), (6, 6, [1, 1, 1, 1]), (18, 3, [1, 1]),  # few: each by itself
+        (12, 9, [2, 2, 1, 1, 1]), (1, 60, [9, 8, 8, 8, 8]),  # many: blocks, and before the first of them a part of their own
+    ],
+)  # fmt: skip
+def test_in_time_a_block_of_cutoffs_is_predicted_by_fits_on_those_that_had_ended(
+    months: int, cutoffs: int, blocks: list[int]
 ) -> None:
     train, rows = yearly(1_800, months, cutoffs)
     FITTED.clear()
@@ -272,19 +278,21 @@ def test_in_time_a_cutoff_is_predicted_by_fits_on_those_that_had_ended(
     combined, _ = made_of(["left", "right"], Stack(), ground(train, valid, rows, [Span(12, "month")]))
     whole, parts = FITTED[:2], FITTED[2:]
     assert all(len(of) == len(train.X) for _, of, _ in whole)
-    assert len(parts) == 2 * folds
+    assert len(parts) == 2 * len(blocks)
     moments = np.unique(rows.cutoff)
-    predicted = moments[-folds:]
+    predicted = np.split(moments[-sum(blocks) :], np.cumsum(blocks)[:-1])
     for number, (_, of, stopped_by) in enumerate(parts):
-        moment = predicted[number // 2]
+        begins = predicted[number // 2][0].astype("datetime64[M]")
         ends = rows.cutoff[of.astype(int)].astype("datetime64[M]") + 12
-        assert ends.max() <= moment.astype("datetime64[M]")
+        assert ends.max() <= begins
         assert np.array_equal(stopped_by, valid.X[:, -1])
-        known = (rows.cutoff.astype("datetime64[M]") + 12 <= moment.astype("datetime64[M]")).sum()
+        known = (rows.cutoff.astype("datetime64[M]") + 12 <= begins).sum()
         assert len(of) == known  # and all of those
     (told,) = combined.notes[0]
-    learnt = np.isin(rows.cutoff, predicted).sum()
-    assert f"learnt from {learnt:,} of 1,800 training rows, those of the {folds} latest cutoffs" in told
+    learnt = np.isin(rows.cutoff, moments[-sum(blocks) :]).sum()
+    several = f" in {len(blocks)} blocks" if sum(blocks) > len(blocks) else ""
+    assert f"learnt from {learnt:,} of 1,800 training rows, those of the {sum(blocks)} latest cutoffs{several}, predicted by fits on earlier ones" in told  # fmt: skip
+    assert combined.remarks == ()
 
 
 def test_without_time_a_fold_is_a_part_of_the_entities_and_every_row_is_predicted() -> None:
@@ -304,9 +312,14 @@ def test_without_time_a_fold_is_a_part_of_the_entities_and_every_row_is_predicte
 
 def test_cutoffs_too_near_for_their_horizon_fall_back_to_entities() -> None:
     train, rows = yearly(600, 1, 5)
-    folds, how = ground(train, train, rows, [Span(12, "month")]).folds(5)
+    some = ground(train, train, rows, [Span(12, "month")])
+    folds, how, amiss = some.folds(5)
     assert "entities" in how
     assert sum(len(fold.predicted) for fold in folds) == 600
+    combined, _ = made_of(["left", "right"], Stack(), some)
+    assert combined.remarks == (amiss,)  # nobody has to open the notes to read it
+    assert amiss.startswith("no training cutoff's horizon ends before another one")
+    assert ground(train, train, rows).folds(5)[2] == ""  # the control: a split that does not look at time
 
 
 def test_a_learner_of_scores_in_sample_would_trust_the_wrong_member(tmp_path: Path) -> None:

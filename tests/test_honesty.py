@@ -330,7 +330,7 @@ def test_coherent_targets_are_projected_on_their_order(tmp_path: Path) -> None:
     assert crossed.any()  # else there was nothing to correct
     narrow, wide = (outcome.scores[("forest", name)].probability for name in ("soon", "late"))
     assert (narrow <= wide).all()
-    assert outcome.coherence["soon <= late"] == pytest.approx(crossed.mean())
+    assert outcome.coherence["soon <= late"].share == pytest.approx(crossed.mean())
     same = ~crossed
     assert np.array_equal(narrow[same], free.scores[("forest", "soon")].probability[same])
 

@@ -34,6 +34,8 @@ from toolkit.models.neural.sequence import Padded, SequenceBranch, SequenceSizes
 from toolkit.models.neural.tabular import PiecewiseLinear, TabularBranch, TabularSizes, quantile_edges
 
 ENCODERS = ["lstm", "gru", "tcn", "transformer"]
+STACKED: dict[str, Any] = {"encoder": "lstm", "hidden": (8, 6), "bidirectional": False, "pool": "last"}
+BRANCHES = [*ENCODERS, "stacked"]  # layers of their own width, one way, the newest state
 FUSIONS = ["attention", "concat", "gated"]
 NO_FUSION = "none"  # the vectors side by side: nothing there could learn across them
 NAN = float("nan")
@@ -119,10 +121,10 @@ def test_quantile_edges_of_repeated_values_are_distinct_and_of_a_constant_make_n
 
 
 def sequence_branch(encoder: Any, **more: Any) -> SequenceBranch:
-    sizes = SequenceSizes(
-        2, (3,), width=12, hidden=8, category=3, encoder=encoder, heads=2, pool=2, dropout=0.0
+    sizes = SequenceSizes(2, (3,), width=12, hidden=8, category=3, heads=2, pool=2, dropout=0.0)
+    return SequenceBranch(
+        dataclasses.replace(sizes, **(STACKED if encoder == "stacked" else {"encoder": encoder}) | more)
     )
-    return SequenceBranch(dataclasses.replace(sizes, **more))
 
 
 def events(lengths: list[int], steps: int) -> Padded:
@@ -141,7 +143,7 @@ def test_reverse_turns_the_events_and_leaves_the_padding() -> None:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", BRANCHES)
 def test_a_row_is_encoded_alike_alone_padded_and_in_any_batch(encoder: str, layers: int) -> None:
     branch = sequence_branch(encoder, layers=layers).eval()
     batch = events([5, 1, 0, 7], 7)
@@ -159,7 +161,7 @@ def test_a_row_is_encoded_alike_alone_padded_and_in_any_batch(encoder: str, laye
         torch.testing.assert_close(branch(alone)[0], together[row], atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", BRANCHES)
 def test_padding_is_never_read_but_every_event_is(encoder: str) -> None:
     branch = sequence_branch(encoder).eval()
     batch = events([5, 2, 0], 6)
@@ -187,7 +189,34 @@ def test_the_recurrent_branch_equals_torchs_own_bidirectional_layer_on_packed_ro
     torch.testing.assert_close(ours(x, lengths, mask)[mask], expected[mask])
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+def test_stacked_layers_are_torchs_own_one_after_the_other_and_the_newest_state_is_what_they_say() -> None:
+    branch = sequence_branch("stacked", levels=(), width=6).eval()
+    first, second = branch.encoder.forwards
+    assert (len(branch.encoder.backwards), first.hidden_size, second.hidden_size) == (0, 8, 6)
+    batch = Padded(torch.randn(3, 5, 2), torch.tensor([5, 2, 1]))
+    expected = [
+        second(first(batch.numeric[[row], :length])[0])[0][0, -1] for row, length in enumerate((5, 2, 1))
+    ]
+    torch.testing.assert_close(branch(batch), torch.stack(expected))
+    wider = sequence_branch("stacked", width=9)
+    assert wider(events([3, 0], 3)).shape == (2, 9)
+    assert SequenceSizes(2).states == 256  # as it was: both ways, attention
+    assert [type(part).__name__ for part in (branch.pooling, sequence_branch("lstm").pooling)] == [
+        "Newest",
+        "AttentionPooling",
+    ]
+
+
+def test_channels_are_dropped_between_layers_and_only_while_training() -> None:
+    branch = sequence_branch("stacked", levels=(), dropout=0.5)
+    x, lengths = torch.randn(4, 3, 2), torch.tensor([3, 3, 3, 3])
+    mask = torch.ones(4, 3, dtype=torch.bool)
+    assert not torch.equal(branch.encoder(x, lengths, mask), branch.encoder(x, lengths, mask))
+    branch.eval()
+    assert torch.equal(branch.encoder(x, lengths, mask), branch.encoder(x, lengths, mask))
+
+
+@pytest.mark.parametrize("encoder", BRANCHES)
 def test_every_encoder_learns_whether_first_and_last_event_differ(encoder: str) -> None:
     lengths = torch.randint(2, 5, (128,))
     numeric = torch.randn(128, 4, 2).sign()
@@ -200,7 +229,7 @@ def test_every_encoder_learns_whether_first_and_last_event_differ(encoder: str) 
     assert learns(model, lambda: model(data), y) > 0.9
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("encoder", BRANCHES)
 @pytest.mark.parametrize(("lengths", "steps"), [([3, 0, 1], 3), ([0, 0], 2), ([0, 0], 0)])
 def test_gradients_are_finite_even_where_nobody_has_events(encoder: str, lengths: Any, steps: int) -> None:
     branch = sequence_branch(encoder)
@@ -530,6 +559,8 @@ def test_sizes_and_weights_come_back_from_json_and_safetensors(tmp_path: Path) -
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     sizes = TypeAdapter(NetworkSizes).validate_json(json.dumps(dataclasses.asdict(SIZES)))
     assert sizes == SIZES
+    stacked = dataclasses.replace(SIZES, sequences=(SequenceSizes(2, (3,), 8, **STACKED),))
+    assert TypeAdapter(NetworkSizes).validate_json(json.dumps(dataclasses.asdict(stacked))) == stacked
     again = Network(sizes)
     again.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     for ours, theirs in zip(network.eval()(**inputs), again.eval()(**inputs), strict=True):

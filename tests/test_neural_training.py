@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from toolkit.errors import ConfigError, DataError
 from toolkit.modalities import NOTHING, Graph, Modalities, Relation, Sequences
@@ -135,6 +136,40 @@ def test_a_signal_in_one_modality_is_learnt_with_it_and_not_without(
     assert abs(auc(TEST.y[:, target], scores(without)[0]) - 0.5) < 0.12
     assert use in with_it.notes[0][0]
     assert use not in without.notes[0][0]
+
+
+def test_the_shipped_lstm_learns_what_only_the_order_of_events_tells(tmp_path: Path) -> None:
+    """`conf/model/lstm.yaml`, narrower: two layers, one way, the newest state, a dense layer; no columns."""
+    shipped = yaml.safe_load((Path(__file__).parents[1] / "conf" / "model" / "lstm.yaml").read_text("utf-8"))
+    narrow = {"hidden": [12, 8], "width": 8, "dropout": 0.0}
+    assert shipped["sequence"]["hidden"] == [128, 64]
+    config = configured(**shipped | {
+        "sequence": shipped["sequence"] | narrow, "heads": {"hidden": 8, "dropout": 0.0},
+        "optimizer": TINY["optimizer"], "scheduler": {"kind": "constant"}, "trainer": {"epochs": 20, "batch_rows": 32},
+    })  # fmt: skip
+    fitted = config.fit([XOR], COLUMNS, labels(TRAIN, 3), labels(VALID, 3), seed=3, threads=1)
+    assert auc(TEST.y[:, 3], scores(fitted)[0]) > 0.9
+    assert fitted.notes[0][0] == "modalities: sequence `visits`"
+    store.save(tmp_path / "lstm", config, fitted)
+    assert np.array_equal(scores(store.load(tmp_path / "lstm"))[0], scores(fitted)[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"hidden": []}, "hidden"),
+        ({"hidden": [8, 0]}, "hidden"),
+        ({"hidden": [8, 4], "layers": 3}, "`hidden` lists 2 layers, and `layers` says 3"),
+        ({"hidden": [8, 4], "encoder": "tcn"}, "a list of `hidden` goes with lstm and gru, not with tcn"),
+        ({"bidirectional": False, "encoder": "transformer"}, "`bidirectional: false` goes with lstm and gru"),
+        ({"pool": "first"}, "last"),
+    ],
+)  # fmt: skip
+def test_settings_of_the_sequence_branch_that_mean_nothing_are_refused(
+    wrong: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        configured(sequence=wrong)
 
 
 def test_targets_of_all_types_are_learnt_together(mixed: Fitted) -> None:

@@ -25,6 +25,7 @@ from toolkit.report.page import render, write
 from toolkit.report.phrases import calibration_note, capacity, direction, example, line_drawn, meaning, role
 from toolkit.report.svg import ticks
 from toolkit.report.words import overall, standing, verdict, warning
+from toolkit.training.coherence import Corrected
 
 NB = "\u00a0"
 HOSTILE = [
@@ -500,7 +501,7 @@ def hostile() -> Evidence:
     other = replace(made.multiclass(names[1]), classes=tuple(names[:3]))
     return made.evidence(
         target, other, name=names[0], description=names[1], written=names[0], data=data, card={name: {name: [name]} for name in names},
-        config="\n".join(names), lists=dict.fromkeys(names, b"rank\n1\n"), coherence={names[0]: 0.1}, seconds=dict.fromkeys(names, 1.0),
+        config="\n".join(names), lists=dict.fromkeys(names, b"rank\n1\n"), coherence={names[0]: Corrected(0.1, 0.02)}, remarks=names, seconds=dict.fromkeys(names, 1.0),
         metrics={name: name for name in names},
         tuned=[replace(made.evidence().tuned[0], model=names[0], importance={names[1]: 1.0}, trials=[{"value": 1.0, "settings": {names[0]: names[1]}}])],
         backtest=[{"fold": names[1], "target": names[0], "model": names[1], "metric": "roc_auc", "value": 0.7, "chosen": True}],

@@ -17,11 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from portal_oracle import ACTIONS, HORIZON, USERS, Export, agrees
-from small import Experiment, config, experiment
+from small import Experiment, config, experiment, shipped
 
-from toolkit.config.paths import packaged
 from toolkit.simulate.portals import PortalWorld, simulate
 
 Pair = tuple[str, date]
@@ -32,20 +30,8 @@ SIZES = [
 
 
 def recipe(**parts: Any) -> dict[str, Any]:
-    """What the recipe makes its rows of, as it is declared in `conf/`."""
-    folder = packaged("conf")
-    chosen: dict[str, Any] = {}
-    written = (folder.parent / "recipes" / "prospect_conversion.yaml").read_text(encoding="utf-8")
-    for line in yaml.safe_load(written)["defaults"]:
-        (words, names), *_ = line.items()
-        group = words.removeprefix("override /")
-
-        def read(name: str, group: str = group) -> Any:
-            return yaml.safe_load((folder / group / f"{name}.yaml").read_text(encoding="utf-8"))
-
-        chosen[group] = {n: read(n) for n in names} if isinstance(names, list) else read(names)
-    kept = {group: chosen[group] for group in ("dataset", "cohort", "target", "features")}
-    return kept | {"split": {"kind": "temporal"}} | parts
+    """What the recipe makes its rows of."""
+    return shipped("prospect_conversion") | {"split": {"kind": "temporal"}} | parts
 
 
 def sow(folder: Path, weekly: bool, rng: random.Random) -> None:

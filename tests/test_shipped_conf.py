@@ -31,6 +31,8 @@ USED_BY |= {
     ("features", name): "donor_multitarget"
     for name in ("gift_sequence", "relationship_graph", "contact_texts")
 }
+USED_BY |= {("counterfactual", "more_usage"): "prospect_conversion"}
+USED_BY |= {("target", name): "churn" for name in ("cancels_30d", "falls_silent_30d")}
 ENSEMBLES = {("model", name) for name in ("blend", "blend_equal", "blend_half", "stack")}  # made of others
 FLAT = {("dataset", "flat"), ("target", "label"), ("recipe", "flat_churn")}  # what `vars` and a path complete
 
@@ -54,10 +56,14 @@ def test_it_composes_and_validates(
     monkeypatch.chdir(tmp_path)
     several = group in ("target", "features", "model")
     others = ["lightgbm", "xgboost", "logistic"] if (group, name) in ENSEMBLES else []
-    others += yaml.safe_load(path.read_text("utf-8")).get("nodes", [])
+    written = yaml.safe_load(path.read_text("utf-8"))
+    others += written.get("nodes", [])
+    others += [each for each in written.get("of", []) if group == "model" and each not in others]
     words = [f"{group}=[{','.join([name, *others])}]" if several else f"{group}={name}"]
     if group != "recipe":
         words.append("recipe=" + USED_BY.get((group, name), "donor_retention"))
+    if group == "target" and USED_BY.get((group, name)) == "churn":  # what its other parts name is not there
+        words += ["coherent=[]", "playbook=none", "counterfactual=none"]
     if (group, name) in FLAT | {("source", "folder"), ("source", "database")}:
         words.append("source.path=data")
     code = main(["show", *words])

@@ -55,7 +55,7 @@ class TestWhatIsAdmitted:
         connection = duckdb.connect()
         connection.execute("CREATE TABLE t (a DOUBLE, s VARCHAR, d DATE)")
         calls = {
-            "abs": "a", "ceil": "a", "coalesce": "a, 1", "concat": "s, 'x'", "contains": "s, 'x'",
+            "abs": "a", "ceil": "a", "coalesce": "a, 1", "concat": "s, 'x'", "contains": "s, 'x'", "cos": "a", "sin": "a",
             "date_diff": "'day', d, d", "ends_with": "s, 'x'", "exp": "a", "extract": "year from d", "floor": "a",
             "greatest": "a, 1", "least": "a, 1", "left": "s, 2", "length": "s", "ln": "a", "lower": "s", "month": "d",
             "nullif": "a, 1", "pow": "a, 2", "quarter": "d", "regexp_extract": "s, 'x'", "regexp_matches": "s, 'x'",

@@ -10,8 +10,9 @@ import pytest
 from pydantic import TypeAdapter
 from worlds import Made, declare, make, tiny
 
-from toolkit.config.measures import Target
+from toolkit.config.measures import AnyOf, Target
 from toolkit.errors import ConfigError, DataError, UserError
+from toolkit.prepare.definitions import shares
 from toolkit.prepare.targets import CompiledTarget, LabelState, labels
 
 NAN = float("nan")
@@ -91,6 +92,17 @@ def labelled(found: Made) -> list[float | None]:
         ({"kind": "event_within", "table": "orders", "horizon": "6 months", "where": "kind = 'b'"}, [1, 0, 0, 0]),
         ({"kind": "inactivity", "table": "orders", "horizon": "6 months"}, [0, 0, 1, 1]),
         ({"kind": "inactivity", "table": "orders", "horizon": "6 months", "where": "amount > 50"}, [1, 0, 1, 1]),
+        # 01 lies still from 31 March on, 02 from 1 February to 1 April, 03 has begun to in December, 04 always does
+        ({"kind": "silence", "table": "orders", "lasting": "91 days", "horizon": "3 months"}, [0, 1, 1, 1]),
+        ({"kind": "silence", "table": "orders", "lasting": "90 days", "horizon": "3 months"}, [0, 1, 1, 1]),
+        ({"kind": "silence", "table": "orders", "lasting": "89 days", "horizon": "3 months"}, [1, 1, 1, 1]),
+        ({"kind": "silence", "table": "orders", "lasting": "91 days", "horizon": "30 days"}, [0, 1, 0, 1]),
+        ({"kind": "any_of", "horizon": "3 months", "definitions": {
+            "big": {"kind": "event_within", "table": "orders", "where": "amount >= 40"},
+            "none": {"kind": "inactivity", "table": "orders"}}}, [1, 1, 1, 1]),
+        ({"kind": "any_of", "horizon": "1 year", "definitions": {
+            "twice": {"kind": "event_within", "table": "orders", "at_least": 2},
+            "huge": {"kind": "event_within", "table": "orders", "where": "amount > 60"}}}, [1, 1, 0, 0]),
         ({"kind": "threshold", "of": {**OF, "agg": "sum", "column": "amount"}, "horizon": "1 year", "value": 110},
          [1, 1, 0, 0]),
         ({"kind": "threshold", "of": {**OF, "agg": "sum", "column": "amount"}, "horizon": "1 year", "value": 110, "op": ">"},
@@ -114,6 +126,46 @@ def labelled(found: Made) -> list[float | None]:
 )  # fmt: skip
 def test_each_kind_of_target(tmp_path: Path, declared: dict[str, Any], expected: list[Any]) -> None:
     assert labelled(made(tmp_path, declared)) == [None if e is None else pytest.approx(e) for e in expected]
+
+
+def test_a_silence_is_nested_and_an_absence_is_not(tmp_path: Path) -> None:
+    """What was silent for a while within a quarter was so within a year, even if an order came later."""
+    files = {
+        "orders": "client, day, amount, kind, paid\n01, 2023-12-20, 1, a, true\n01, 2024-06-01, 1, a, true\n"
+    }
+    found = {}
+    for kind, more in (("silence", {"lasting": "60 days"}), ("inactivity", {})):
+        for months in (3, 12):
+            declared = {"kind": kind, "table": "orders", "horizon": f"{months} months", **more}
+            files["orders"] += "09, 2024-12-31, 1, a, true\n" * (months == 12)
+            found[kind, months] = labelled(made(tmp_path / f"{kind}{months}", declared, files=files))[0]
+    assert found == {("silence", 3): 1, ("silence", 12): 1, ("inactivity", 3): 1, ("inactivity", 12): 0}
+
+
+def test_definitions_are_told_side_by_side(tmp_path: Path) -> None:
+    declared = {"kind": "any_of", "horizon": "3 months", "definitions": {
+        "again": {"kind": "event_within", "table": "orders"}, "vast": {"kind": "event_within", "table": "orders", "where": "amount > 35"},
+        "silent": {"kind": "silence", "table": "orders", "lasting": "91 days"}}}  # fmt: skip
+    found = made(tmp_path, declared)
+    values = found.matrix().values["t"]
+    assert values.tolist() == [0b011, 0b100, 0b100, 0b100]  # both, and the others lie still
+    node = found.compiled.targets["t"].node
+    assert isinstance(node, AnyOf)
+    assert shares(node, values) == {"again": 0.25, "vast": 0.25, "silent": 0.75, "several": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ({"kind": "silence", "table": "orders", "lasting": "1 month"}, "has no fixed length; write for example 30 days"),
+        ({"kind": "any_of", "definitions": {"one": {"kind": "inactivity", "table": "orders"}}}, "at least 2 items"),
+        ({"kind": "any_of", "definitions": {"a": {"kind": "inactivity", "table": "orders", "horizon": "9 days"},
+                                            "b": {"kind": "inactivity", "table": "orders"}}}, "horizon"),
+    ],
+)  # fmt: skip
+def test_definitions_that_make_no_sense(declared: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TypeAdapter(Target).validate_python(declared | {"horizon": "3 months"})
 
 
 def test_multiclass_takes_its_classes_from_the_column(tmp_path: Path) -> None:

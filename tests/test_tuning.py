@@ -19,13 +19,14 @@ from pydantic import ValidationError
 from small import clean, dated, experiment, flat, people
 
 from toolkit.config.schema import Config
+from toolkit.errors import ConfigError
 from toolkit.models import LightGBM  # type: ignore[attr-defined]
 from toolkit.models.neural.settings import Multimodal
 from toolkit.proof import all_proofs
 from toolkit.proof.scramble import scramble_rows
 from toolkit.training.split import TEST
 from toolkit.tuning.settings import Optuna
-from toolkit.tuning.space import Search, ordered, suggest
+from toolkit.tuning.space import Search, grid, ordered, suggest
 from toolkit.tuning.storage import cut_torn_end, open_storage
 
 SPACE: dict[str, Any] = {
@@ -44,6 +45,10 @@ YEARS = {"cutoffs": [f"{year}-07-01" for year in range(2018, 2022)]}
 
 def optuna(**settings: Any) -> dict[str, Any]:
     return {"kind": "optuna", "trials": 8, "startup_trials": 4} | settings
+
+
+def read(space: dict[str, Any]) -> dict[str, Search]:
+    return {name: Search.model_validate(one) for name, one in space.items()}
 
 
 def tuned(config: Config, **settings: Any) -> Any:
@@ -85,6 +90,77 @@ class TestTheSpace:
 
     def test_it_is_no_part_of_the_model_that_is_fitted_or_kept(self) -> None:
         assert "search" not in LightGBM.model_validate(MODEL["trees"]).model_dump()
+
+
+GRID: dict[str, Any] = {
+    "num_leaves": {"categorical": [4, 15]},
+    "min_data_in_leaf": {"int": [5, 25], "step": 10},
+    "bagging_freq": {"categorical": [0, 1]},
+    "bagging_fraction": {"float": [0.5, 0.9], "step": 0.2, "when": {"bagging_freq": 1}},
+}
+
+
+class TestAGrid:
+    def test_every_combination_is_tried_once_and_conditions_count(self, tmp_path: Path) -> None:
+        """2 leaves × 3 least rows × (no bagging, or 3 shares of it)."""
+        model = {"trees": MODEL["trees"] | {"num_iterations": 5, "search": GRID}}
+        config = flat(tmp_path, clean(400), model=model)
+        settings = {"sampler": "grid", "trials": None, "pruner": "none"}
+        found = tuned(config, **settings)
+        tried = [tuple(sorted(trial["settings"].items())) for trial in found.trials]
+        assert len(tried) == len(set(tried)) == 2 * 3 * (1 + 3)
+        shares = {trial["settings"].get("bagging_fraction") for trial in found.trials}
+        assert shares == {None, 0.5, 0.7, 0.9}
+        assert [trial["settings"] for trial in found.trials] != grid(read(GRID), {})  # mixed, by the seed
+        again = tuned(config, **settings)  # gone on with: nothing is left
+        assert again.trials == found.trials
+
+    def test_a_grid_goes_forward_in_time(self, tmp_path: Path) -> None:
+        model = {
+            "trees": MODEL["trees"]
+            | {"num_iterations": 5, "search": {"num_leaves": {"categorical": [4, 15]}}}
+        }
+        years = {
+            "cutoffs": [f"{year}-{month}-01" for year in (2018, 2019, 2020, 2021) for month in ("02", "08")]
+        }
+        target = {"again": {"kind": "event_within", "table": "events", "horizon": "6 months"}}
+        config = dated(tmp_path, *people(300), model=model, cohort=years, target=target)
+        found = tuned(
+            config, sampler="grid", trials=None, pruner="none", objective={"kind": "rolling", "folds": 5}
+        )
+        assert len(found.trials) == 2
+        assert found.metric == "roc_auc, mean of 5 folds"
+        assert all(len(trial["iterations"]) == 5 for trial in found.trials)
+
+    def test_a_model_with_ranges_is_fitted_as_it_is_and_that_is_said(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        few = MODEL["trees"] | {"search": {"num_leaves": {"categorical": [4, 15]}}}
+        logistic = {"kind": "logistic", "search": {"C": {"float": [0.1, 10]}}}
+        settings = Optuna.model_validate(optuna(sampler="grid", trials=None))
+        found = experiment(flat(tmp_path, clean(300), model={"trees": few, "logistic": logistic}))
+        assert list(found.run(tuning=settings).studies) == ["trees"]
+        assert "not tuned: the `search` of `logistic` has ranges" in caplog.text
+        found = experiment(flat(tmp_path, clean(300), model={"logistic": logistic}))
+        with pytest.raises(ConfigError, match="no model declares a `search` space of values"):
+            found.run(tuning=settings)
+
+    @pytest.mark.parametrize(
+        ("search", "settings", "said"),
+        [
+            ({"num_leaves": {"int": [2, 31]}}, {"trials": None, "models": ["trees"]}, r"search\.num_leaves[\s\S]*int: \[2, 31\] is a range, and a grid needs values"),
+            ({"lambda_l1": {"float": [0.1, 9], "log": True}}, {"trials": None, "models": ["trees"]}, "float: .* is a range"),
+            ({"num_leaves": {"categorical": [4, 8, 9]}}, {"trials": 2}, "3 combinations, and 2 trials leave some out"),
+        ],
+    )  # fmt: skip
+    def test_a_grid_without_an_end_or_cut_short_is_refused(
+        self, tmp_path: Path, search: dict[str, Any], settings: dict[str, Any], said: str
+    ) -> None:
+        model = {"trees": MODEL["trees"] | {"search": search}}
+        tuning = optuna(sampler="grid", **settings)
+        with pytest.raises(ValidationError, match=said):
+            flat(tmp_path, clean(50), model=model, tuning=tuning)
+        flat(tmp_path, clean(50), model=model, tuning=tuning | {"sampler": "tpe", "trials": 2})  # the control
 
 
 class TestAStudy:

@@ -47,8 +47,26 @@ class LeakError(UserError):
     """A declaration would let the future, or a label, into the features."""
 
 
+class UnfitError(DataError):
+    """A model could not be fitted; the error behind it is its cause."""
+
+
 class BundleError(UserError):
     """A bundle is damaged, foreign, or does not fit the input."""
+
+
+def raise_interruption(error: BaseException) -> None:
+    """Raise the Ctrl-C behind an error, if there is one: a library that was interrupted may raise its own."""
+    seen: set[int] = set()
+    behind: list[BaseException | None] = [error]
+    while behind:
+        one = behind.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, KeyboardInterrupt):
+            raise one
+        seen.add(id(one))
+        behind += [one.__cause__, one.__context__]
 
 
 def nearest(name: str, choices: Iterable[str]) -> str | None:

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 from sqlglot import exp
 
-from toolkit.actions import ranked
+from toolkit.actions import ranked, what_if
+from toolkit.config.measures import AnyOf
+from toolkit.config.playbook import OwnerColumn, Rules, whose
 from toolkit.config.schema import Config
 from toolkit.data import sql
 from toolkit.data.tables import Loaded
 from toolkit.errors import DataError
 from toolkit.prepare.cohort import COHORT, looking_back
+from toolkit.prepare.definitions import shares
 from toolkit.prepare.features import CompiledSet, Feature
 from toolkit.prepare.frame import END, clock_types, horizon_end
 from toolkit.prepare.graphs import nodes_of_rows
@@ -111,6 +114,10 @@ def targets(prepared: Prepared) -> list[str]:
             for part, entry in rates[task.name].items()
         ]
         lines.append("    " + ("mean: " if task.type == "regression" else "base rate: ") + "; ".join(shown))
+        if isinstance(target.node, AnyOf):
+            values = prepared.matrix.values[task.name][assignment.rows(TRAIN)]
+            held = ", ".join(f"{name} {share:.2%}" for name, share in shares(target.node, values).items())
+            lines.append(f"    definitions, of the training rows: {held}")
         lines.append("    made of: " + ", ".join(f"{t}.{c}" for t, c in sorted(target.sources)))
     return lines
 
@@ -153,7 +160,7 @@ def besides(prepared: Prepared) -> list[str]:
     for events, found in zip(prepared.compiled.sequences, matrix.sequences, strict=True):
         table = ", ".join(sorted(events.query.tables))
         lines.append(
-            f"  {found.name}: the last {events.last:,} rows of {table}; {(found.lengths > 0).mean():.1%} of rows "
+            f"  {found.name}: the last {events.last:,} {events.unit} of {table}; {(found.lengths > 0).mean():.1%} of rows "
             f"have any, {found.lengths.mean():.1f} on average"
         )
         for channel in events.features:
@@ -200,7 +207,37 @@ def listing(config: Config, prepared: Prepared) -> list[str]:
         return []
     shown = ", ".join([*node.columns, *(f"reason_{n + 1}" for n in range(node.reasons))])
     notes = [f"  note: {text}" for text in ranked.unheard(config, prepared.compiled.features)]
-    return ["LISTING", f"  {node.file}.csv: the first {node.size:,}, with {shown or 'nothing else'}", *notes]
+    each = ", ".join(f"{name} from {least:g}" for name, least in node.tiers.items())
+    tiers = [f"  tiers{f' of {node.tiers_of}' if node.tiers_of else ''}: {each}"] if each else []
+    size = "everybody" if node.size == "all" else f"the first {node.size:,}"
+    first = f"  {node.file}.csv: {size}, with {shown or 'nothing else'}"
+    best = []
+    if node.what_if:
+        tried = ", ".join(
+            f"{choice.feature} ({len(choice.values)})" for choice in node.what_if.choose.values()
+        )
+        best = [f"  {node.file}.best.csv: the best {node.what_if.best} choices of {tried} for each of them"]
+        notes += [f"  note: {text}" for text in what_if.unseen(config, prepared)]
+    return ["LISTING", first, *tiers, *best, *notes, *actions(config)]
+
+
+def actions(config: Config) -> list[str]:
+    """What is to be done about the rows of the list, rule by rule."""
+    node = config.playbook
+    if not isinstance(node, Rules):
+        return []
+    lines = [
+        f"  {config.listing.file}.actions.csv: at most {node.most} for each row of the list of {whose(node, config.listing, config.target)}"
+    ]
+    for name, _, todo in node.todos():
+        owner = f"column {todo.owner.column}" if isinstance(todo.owner, OwnerColumn) else todo.owner
+        said = [
+            todo.action,
+            *([f"by {owner}"] if owner else []),
+            *([f"within {todo.deadline}"] if todo.deadline else []),
+        ]
+        lines.append(f"    {name}: {', '.join(said)}")
+    return lines
 
 
 def statements(config: Config, prepared: Prepared) -> list[str]:

@@ -14,8 +14,10 @@ from toolkit.config.measures import ColumnTarget
 from toolkit.config.schema import ColumnSplit, Config, RandomSplit
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, did_you_mean
+from toolkit.evaluation.fairness import need_fairlearn
 from toolkit.models.formula import Formula, names_in
 from toolkit.prepare import matrix as matrices
+from toolkit.prepare import protected
 from toolkit.prepare.found import found
 from toolkit.prepare.frame import link
 from toolkit.prepare.matrix import Compiled, Declaration, Matrix
@@ -27,7 +29,8 @@ log = logging.getLogger("toolkit")
 
 def declaration(config: Config) -> Declaration:
     column = config.split.column if isinstance(config.split, ColumnSplit) else None
-    return Declaration(config.dataset, config.cohort, config.target, config.features, column)
+    shielded = config.fairness.attributes
+    return Declaration(config.dataset, config.cohort, config.target, config.features, column, shielded)
 
 
 @dataclass
@@ -44,14 +47,19 @@ class Prepared:
 def prepare(config: Config, work: Workplace) -> Prepared:
     """Tables, cohort, features, raw target values, splits."""
     declared = declaration(config)
+    if declared.protected:
+        need_fairlearn()
     with work.stage("reading tables"):
         tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress)
     with work.stage("cohort"):
         compiled = matrices.compile_all(declared, tables, work.engine, work.cache)
         measured = {name for _, used in declared.horizons().values() for name in used}
         compiled.found = seen = found(config.cohort, tables, work.engine, measured)
+        seen += protected.said(compiled.protected, tables)
     with work.stage("features and targets"):
         matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
+    protected.check(compiled.protected, matrix.protected, compiled.features)
+    seen += protected.gaps(matrix.protected)
     for note in matrix.notes():
         log.warning("%s", note)
     return Prepared(tables, compiled, matrix, splits(config, compiled, matrix), seen)

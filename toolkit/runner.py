@@ -13,11 +13,12 @@ from typing import Any
 import yaml
 
 from toolkit import __version__, bundling, plan
-from toolkit.actions import listing, ranked, reasons
+from toolkit.actions import counterfactuals, listing, playbook, ranked, reasons, what_if
 from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
 from toolkit.prepared import check_names, prepare
+from toolkit.report import explain as explaining
 from toolkit.report import page as report
 from toolkit.report import record, summary
 from toolkit.report.evidence import Tuned
@@ -26,6 +27,7 @@ from toolkit.report.gather import gather
 from toolkit.runfolder import aside, write_json
 from toolkit.tracking import track
 from toolkit.training.experiment import Outcome, run_split
+from toolkit.training.fairness import failed_gates
 from toolkit.warned import Warned
 from toolkit.workplace import Progress, within, workplace
 
@@ -65,7 +67,12 @@ def run(
             features = [feature.name for feature in prepared.compiled.features]
             check_names(config, features)
             ranked.check(config, features, prepared.tables)
-            for note in ranked.unheard(config, prepared.compiled.features):
+            playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+            explaining.check(config)
+            counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
+            what_if.check(config, prepared.compiled.features, prepared.tables)
+            notes = ranked.unheard(config, prepared.compiled.features)
+            for note in [*notes, *what_if.unseen(config, prepared)]:
                 log.warning("%s", note)
             fingerprint = matrices.fingerprint(prepared.compiled)
             backtest: list[dict[str, Any]] = []
@@ -92,8 +99,9 @@ def run(
                 (place.path / "plan.txt").write_text(plan.text(config, prepared), encoding="utf-8")
                 record.write_data(prepared, place.path)
                 record.write_outcome(config, prepared, outcome, place.path)
-                usual = reasons.usual(prepared.matrix, outcome, config.seed) if config.listing.file else None
-                bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual)
+                usual = reasons.usual(prepared.matrix, outcome, config.seed)
+                known = counterfactuals.reference(config, prepared.matrix, outcome)
+                bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual, known)
                 (place.path / "config.yaml").write_text(kept, encoding="utf-8")
                 write_json(place.path / "environment.json", environment)
             lists: list[listing.Written] = []
@@ -108,7 +116,11 @@ def run(
             explained: dict[str, Explained] = {}
             if config.report.html and config.report.explain:
                 with work.stage("explaining"):
-                    explained = explain(config, prepared, outcome, work.progress)
+                    helping = counterfactuals.helping(
+                        config, prepared.compiled.features, place.path / "bundle"
+                    )
+                    explained = explain(config, prepared, outcome, work.progress, helping)
+            explaining.write(explained, place.path / "drivers")
             facts = record.facts_of(config, prepared, backtest, work, begun)
             if config.report.html:
                 with work.stage("report"):
@@ -120,12 +132,16 @@ def run(
                             environment=environment,
                             tuned=[Tuned(n, s.metric, s.trials, s.importance) for n, s in outcome.studies.items()],
                             next_lists={one.ranked.target: one.beginning() for one in lists if one.chosen},
+                            tables={path.name: path.read_bytes() for path in place.path.glob(record.FAIRNESS)},
                         ),
                         place.path / "report.html",
                     )  # fmt: skip
             facts = record.facts_of(config, prepared, backtest, work, begun)
             facts["warnings"] = warned.lines() if warned else []
+            facts["actions"] = [line for one in lists if one.played for line in one.played.lines(one.stem)]
             log_warnings(facts["warnings"])
+            for gate in failed_gates(outcome):
+                log.error("the run fails its fairness gate: %s", gate)
             write_json(place.path / "metrics.json", record.metrics_of(config, outcome, backtest, work, begun))
             text = summary.markdown(outcome, facts)
             (place.path / "summary.md").write_text(text, encoding="utf-8")

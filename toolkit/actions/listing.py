@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import bundling
-from toolkit.actions import changes
+from toolkit.actions import changes, counterfactuals, playbook, what_if
+from toolkit.actions import played as actions
 from toolkit.actions.changes import Dropped, Last, Moved
-from toolkit.actions.ranked import Ranked, Standing, list_of, score_column, stand, stem_of, telling
+from toolkit.actions.played import Played
+from toolkit.actions.ranked import (
+    Ranked,
+    Standing,
+    list_of,
+    score_column,
+    stand,
+    stem_of,
+    telling,
+    tiers_of,
+)
 from toolkit.actions.reasons import Once
 from toolkit.bundling import Head, Scorer
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError
 from toolkit.prepared import Prepared
-from toolkit.report.evidence import NextList
+from toolkit.report.evidence import NextList, Todo
 from toolkit.report.lists import write_csv
 from toolkit.runfolder import write_json
 from toolkit.scoring import batch
@@ -31,6 +43,7 @@ Previous = Callable[[str], Path | None]  # the list's stem → the folder or fil
 
 
 FIRST = 20  # rows that the report shows
+LINES = 40  # actions, and owners, that it counts
 
 
 @dataclass(frozen=True)
@@ -38,7 +51,7 @@ class Written:
     """A list as written.
 
     stem: its file's name without `.csv`; chosen: whether by the chosen model; of: how many are ranked;
-    lines: what to say about it.
+    lines: what to say about it; tiers: tier → how many of all that are ranked; played: what to do about its rows.
     """
 
     ranked: Ranked
@@ -47,6 +60,8 @@ class Written:
     chosen: bool
     of: int
     lines: list[str]
+    tiers: dict[str, int]
+    played: Played | None = None
 
     def beginning(self) -> NextList:
         """What the report shows of it."""
@@ -58,7 +73,21 @@ class Written:
             for row in table.slice(0, FIRST).to_pylist()
         ]
         day = str(table["snapshot"][0]) if rows else ""
-        return NextList(f"{self.stem}.csv", day, self.ranked.key, table.num_rows, self.of, rows)
+        tier = table["tier"].to_pylist()[: len(rows)] if "tier" in table.column_names else []
+        found = NextList(
+            f"{self.stem}.csv", day, self.ranked.key, table.num_rows, self.of, rows, self.tiers,
+            [name or "" for name in tier],
+        )  # fmt: skip
+        if self.played is None:
+            return found
+        todo: list[list[Todo]] = [[] for _ in rows]
+        for one in self.played.actions:
+            if one.rank <= len(rows):
+                todo[one.rank - 1].append(Todo(one.action, one.owner, one.deadline, one.not_assigned))
+        return replace(
+            found, todo=todo, by_action=dict(self.played.by_action().most_common(LINES)),
+            by_owner=dict(self.played.by_owner().most_common(LINES)), remarks=self.played.remarks(),
+        )  # fmt: skip
 
 
 def digest_of(bundle: Path) -> str:
@@ -93,7 +122,7 @@ def newest_before(folders: Sequence[Path], bundle: str, cutoff: str) -> Previous
 
 def of_run(prepared: Prepared, work: Workplace, folder: Path) -> list[Written]:
     """The lists of a run whose bundle lies in `folder`, for the newest moment that its tables reach."""
-    scorer = bundling.read(folder / "bundle")
+    scorer = bundling.read(folder / "bundle", accept_gate=True)  # the run says so itself
     names = batch.tables_of(scorer)
     tables = Tables(prepared.tables.dataset, {name: prepared.tables[name] for name in names})
     cutoffs = batch.newest(tables, scorer.declaration)
@@ -122,6 +151,7 @@ def _write(
 ) -> Written:
     standing, stem = stand(scorer, scored, head), stem_of(scorer, head)
     ranked = list_of(scorer, scored, standing, once)
+    ranked, helped = _helped(scorer, scored, standing, ranked, folder, stem)
     column, place = score_column(head), previous(stem)
     last = changes.read(place, stem, ranked.key, column) if place else None
     size = ranked.table.num_rows
@@ -162,8 +192,48 @@ def _write(
         "cutoff": cutoff_of(scored), "listed": size, "ranked": len(standing), "bundle": bundle,
         "previous": {"snapshot": last.snapshot} | counts if last else None,
     })  # fmt: skip
-    lines = _lines(stem, snapshot, size, standing, last, counts)
-    return Written(ranked, stem, head.model, head in scorer.heads, len(standing), lines)
+    lines = _lines(stem, snapshot, size, standing, last, counts) + helped
+    chosen, played = head in scorer.heads, None
+    tiers = Counter(tiers_of(scorer, scored, standing) or [])
+    found = {name: tiers[name] for name in reversed(scorer.listing.tiers) if tiers}
+    if found:
+        lines.append("  " + ", ".join(f"{name} {many:,}" for name, many in found.items()))
+    if playbook.is_for(scorer, head.name, chosen):
+        played = playbook.play(scorer, scored, standing, ranked, once)
+        actions.write(played, folder, stem)
+        lines += played.lines(stem)
+    if node := scorer.listing.what_if:
+        choices = what_if.best(scorer, scored, standing)
+        cells = zip(*(choices[name].to_pylist() for name in choices.column_names), strict=True)
+        write_csv(folder / f"{stem}.best.csv", choices.column_names, cells)
+        lines.append(
+            f"  {stem}.best.csv: the best {node.best} of {node.combinations:,} choices for each of them"
+        )
+    return Written(ranked, stem, head.model, chosen, len(standing), lines, found, played)
+
+
+def _helped(
+    scorer: Scorer, scored: Scored, standing: Standing, ranked: Ranked, folder: Path, stem: str
+) -> tuple[Ranked, list[str]]:
+    """The list with what would help its first rows, where that is declared of it, and what to say."""
+    asked = counterfactuals.Help.of(scorer, scored.matrix.features)
+    if not asked or standing.head not in scorer.heads or standing.head.name != asked.target:
+        return ranked, []
+    table = ranked.table
+    rows = standing.rows[: table.num_rows]
+    there = asked.judge(scored.X[rows], scored.besides.some(rows)).reached
+    places = np.flatnonzero(~there)[: asked.node.top]
+    rows = rows[places]
+    helped = asked.rows(scored.X[rows], scored.besides.some(rows))
+    counterfactuals.write(
+        folder / f"{stem}.counterfactuals.csv", helped, ranked.key, places.tolist(),
+        standing.entity[places].tolist(), scorer.encoder.columns,
+    )  # fmt: skip
+    said: list[str | None] = [None] * table.num_rows
+    for place, sentence in zip(places, helped.said, strict=True):
+        said[place] = sentence
+    table = table.append_column(counterfactuals.COLUMN, pa.array(said, pa.string()))
+    return Ranked(table, ranked.key, ranked.target), helped.lines(stem)
 
 
 def _compared(table: pa.Table, moved: Sequence[Moved]) -> pa.Table:

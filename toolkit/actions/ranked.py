@@ -21,17 +21,20 @@ from numpy.typing import NDArray
 from toolkit.actions import reasons
 from toolkit.bundling import Head, Scorer, listed_models
 from toolkit.config.listing import FIXED
+from toolkit.config.playbook import Rules
 from toolkit.config.schema import Config
 from toolkit.data.tables import Loaded, Tables
 from toolkit.errors import ConfigError, did_you_mean, nearest
 from toolkit.evaluation.metrics import Floats
+from toolkit.evaluation.tiers import DIGITS, names_of
 from toolkit.evaluation.ties import best_first
+from toolkit.modalities import Column
 from toolkit.prepare.features import Feature
 from toolkit.report.listed import days_of
 from toolkit.report.lists import file_name
 from toolkit.scoring.batch import Scored
 
-DIGITS = 6  # of a probability
+ALIKE = 0.5  # of what the speaker of a story adds
 MOST_EXACT = 2.0**53  # whole numbers beyond it are not exact
 
 
@@ -137,7 +140,7 @@ def list_of(scorer: Scorer, scored: Scored, standing: Standing, once: reasons.On
     once: one for all lists of a scoring, of `telling`.
     """
     listing, head = scorer.listing, standing.head
-    size = min(listing.size, len(standing))
+    size = listing.rows(len(standing))
     rows = standing.rows[:size]
     entity = scored.tables[scorer.declaration.dataset.entity]
     key = heading_of(entity)
@@ -146,12 +149,14 @@ def list_of(scorer: Scorer, scored: Scored, standing: Standing, once: reasons.On
         key: pa.array(standing.entity[:size].tolist(), pa.string()),
         "snapshot": days_of(scored.matrix.cutoff[rows], scorer.declaration.cohort.timezone),
         score_column(head): standing.value[:size],
-        "decile": deciles(size, len(standing)),
     }
+    if (tiers := tiers_of(scorer, scored, standing)) is not None:
+        columns["tier"] = pa.array(tiers[:size], pa.string())
+    columns["decile"] = deciles(size, len(standing))
     if head.type == "multiclass":
         classes = [head.classes[i] for i in standing.decision[:size]]
         columns[f"CLASS_{head.name.upper()}"] = pa.array(classes, pa.string())
-    columns |= _shown(listing.columns, scored, entity, rows)
+    columns |= shown(listing.columns, scored, entity, rows)
     for number, texts in enumerate(_reasons(scorer, scored, standing, rows, once), 1):
         columns[f"reason_{number}"] = pa.array(texts, pa.string())
     return Ranked(pa.table(columns), key, head.name)
@@ -181,10 +186,22 @@ def stem_of(scorer: Scorer, head: Head) -> str:
     return ".".join(parts)
 
 
-def _shown(
-    named: Mapping[str, str], scored: Scored, entity: Loaded, rows: NDArray[np.intp]
-) -> dict[str, Any]:
-    """The declared columns of some rows: features as they are in the matrix, else cells of the entity table."""
+def tiers_of(scorer: Scorer, scored: Scored, standing: Standing) -> list[str | None] | None:
+    """Everybody's tier, in the standing's order: by its own probability, or by that of the declared target.
+
+    None where the list has no tiers; a row to which the declared target does not apply has none.
+    """
+    listing, head = scorer.listing, standing.head
+    if tiers := listing.tiers_for(head.name, head.type):
+        return names_of(standing.value, tiers)
+    if not listing.tiers or not listing.tiers_of:
+        return None
+    of, rows = listing.tiers_of, standing.rows
+    return names_of(scored.probability[of][rows], listing.tiers, scored.eligible[of][rows])
+
+
+def shown(named: Mapping[str, str], scored: Scored, entity: Loaded, rows: NDArray[np.intp]) -> dict[str, Any]:
+    """Columns of some rows, heading → pyarrow array: features as they are in the matrix, else cells of the entity table."""
     features = scored.matrix.columns
     wanted = [name for name in dict.fromkeys(named.values()) if name not in features]
     cells: dict[str, Any] = {}
@@ -224,35 +241,84 @@ def _whole(cells: pa.Array) -> pa.Array:
 
 
 def telling(scorer: Scorer, scored: Scored) -> reasons.Once | None:
-    """What models say of the scored rows, asked as lists need it; None without reasons."""
-    if not scorer.listing.reasons or scorer.usual is None:
+    """What models say of the scored rows, asked as lists need it; None where nothing needs reasons."""
+    wanted = scorer.listing.reasons or isinstance(scorer.playbook, Rules)
+    if not wanted or scorer.usual is None:
         return None
     return reasons.Once(scored.X, scored.besides, scorer.usual)
 
 
-def _reasons(
+@dataclass(frozen=True)
+class Told:
+    """What speaks for and against the rows of a list.
+
+    values: what each column adds to the score [rows, columns]; chosen: of each row the columns of its reasons,
+    strongest first, those that raise the score before those that lower it; X: [rows, columns] as the model sees
+    them; words: of each column; stories: of each column those that tell the same story, and are called something.
+    """
+
+    values: Floats
+    chosen: list[list[int]]
+    X: NDArray[np.float32]
+    usual: NDArray[np.float32]
+    columns: Sequence[Column]
+    words: list[str]
+    stories: list[list[int]]
+
+    def say(self, row: int, c: int) -> str:
+        """A reason in words."""
+        lowers = bool(self.values[row, c] < 0)
+        return reasons.in_words(
+            self.words[c], float(self.X[row, c]), float(self.usual[c]), self.columns[c], lowers=lowers
+        )
+
+    def sides(self, row: int, most: int) -> tuple[list[list[int]], list[list[int]]]:
+        """The columns of at most so many reasons that raise a row's score, and of those that lower it.
+
+        Each reason is the column that speaks, and after it those of the same story that pull as it does, half as
+        much or more.
+        """
+        sides: tuple[list[list[int]], list[list[int]]] = [], []
+        for c in self.chosen[row]:
+            lowers = int(self.values[row, c] < 0)
+            if len(sides[lowers]) < most:
+                pull = self.values[row] * (-1 if lowers else 1)
+                also = [o for o in self.stories[c] if o != c and pull[o] >= ALIKE * pull[c]]
+                sides[lowers].append([c, *sorted(also, key=lambda o: -pull[o])])
+        return sides
+
+
+def told(
     scorer: Scorer, scored: Scored, standing: Standing, rows: NDArray[np.intp], once: reasons.Once | None
-) -> list[list[str | None]]:
-    """For each place, from the strongest reason on, the texts of all rows; None where a row has no such reason."""
-    most, head = scorer.listing.reasons, standing.head
-    once = once or telling(scorer, scored)
+) -> Told | None:
+    """The reasons of the first rows of a standing; None where nothing needs them."""
+    head, once = standing.head, once or telling(scorer, scored)
     if once is None or scorer.usual is None:
-        return []
+        return None
     X = scored.X[rows]
     values = reasons.added(
         scorer.models[head.model], head.position, X, scored.besides.some(rows), scorer.usual,
         standing.decision[: len(rows)] if head.type == "multiclass" else None,
         lambda fitted, place: once.of(fitted, place, rows),
     )  # fmt: skip
-    columns, features = scorer.encoder.columns, scored.matrix.features
+    features = scored.matrix.features
     stories = reasons.stories(features, {c for t in scored.tables.loaded.values() for c in t.columns})
     called = scorer.listing.words
     silent = [c for c, feature in enumerate(features) if not called.get(feature.name, feature.name)]
+    chosen = reasons.strongest(values, stories, len(stories), silent)
     words = [reasons.described(feature, called) for feature in features]
-    found: list[list[str | None]] = [[None] * len(rows) for _ in range(most)]
-    for row, chosen in enumerate(reasons.strongest(values, stories, most, silent)):
-        for place, c in enumerate(chosen):
-            found[place][row] = reasons.in_words(
-                words[c], float(X[row, c]), float(scorer.usual[c]), columns[c], lowers=values[row, c] < 0
-            )
-    return found
+    loud = [c for c in range(len(features)) if c not in silent]
+    alike = [[o for o in loud if stories[o] == stories[c]] for c in range(len(features))]
+    return Told(values, chosen, X, scorer.usual, scorer.encoder.columns, words, alike)
+
+
+def _reasons(
+    scorer: Scorer, scored: Scored, standing: Standing, rows: NDArray[np.intp], once: reasons.Once | None
+) -> list[list[str | None]]:
+    """For each place, from the strongest reason on, the texts of all rows; None where a row has no such reason."""
+    most = scorer.listing.reasons
+    found = told(scorer, scored, standing, rows, once) if most else None
+    if found is None:
+        return []
+    said = [[found.say(row, c) for c in chosen[:most]] for row, chosen in enumerate(found.chosen)]
+    return [[texts[place] if place < len(texts) else None for texts in said] for place in range(most)]

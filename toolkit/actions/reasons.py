@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.evaluation import univariate
-from toolkit.evaluation.effects import number_text, replaced, usual_values
+from toolkit.evaluation.effects import additive, number_text, replaced, usual_values
 from toolkit.evaluation.metrics import Floats
 from toolkit.modalities import Column, Modalities
 from toolkit.models.ensemble import Combined
 from toolkit.models.explain import Explains
-from toolkit.models.interface import Fitted, Task
+from toolkit.models.interface import Fitted
 from toolkit.models.one_by_one import OneByOneFitted
 from toolkit.prepare.features import Feature
 from toolkit.prepare.matrix import Matrix
@@ -32,7 +32,6 @@ MOST_COLUMNS = 30  # tried one at a time where a model does not explain itself
 NEGLIGIBLE = 0.1  # of a row's strongest reason; weaker ones are none
 LONGEST = 60  # characters of a text
 Single = Callable[[Fitted, int], Floats]  # a model that is no ensemble, and the target's place → `of_single`
-DRAWN_IN = 1 / 200  # a forest's 0 and 1 are no certainties, and have no log-odds
 
 
 def usual(matrix: Matrix, outcome: Outcome, seed: int) -> NDArray[np.float32]:
@@ -86,7 +85,7 @@ def of_single(
     else:
         task = fitted.tasks[place]
         [values] = replaced(
-            lambda X: [_additive(fitted.predict(X, besides)[place], task)], X, usual, _tried(fitted, place, X)
+            lambda X: [additive(fitted.predict(X, besides)[place], task)], X, usual, _tried(fitted, place, X)
         )
     return values
 
@@ -114,14 +113,6 @@ class Once:
         return values[at[rows]]
 
 
-def _additive(said: Floats, task: Task) -> Floats:
-    """A prediction on the scale on which models add up: log-odds, logarithms of classes, or the number itself."""
-    if task.type == "regression":
-        return said
-    kept = (said + DRAWN_IN / 2) / (1 + DRAWN_IN)
-    return np.log(kept) if said.ndim == 2 else np.log(kept / (1 - kept))
-
-
 def _tried(fitted: Fitted, place: int, X: NDArray) -> Sequence[int]:
     """Columns worth trying: all, or those that the model says it leans on most."""
     gain = fitted.importance()[place]
@@ -137,6 +128,19 @@ def stories(features: Sequence[Feature], columns: Collection[str]) -> list[Hasha
     """
     named = (frozenset(re.findall(r"\w+", feature.text)) & frozenset(columns) for feature in features)
     return [(feature.sources, words) for feature, words in zip(features, named, strict=True)]
+
+
+def told(
+    features: Sequence[Feature], columns: Collection[str], called: Mapping[str, str]
+) -> list[tuple[str | None, int]]:
+    """Of each feature what it is called, None if it is never a reason, and the number of its story: plain
+    values, for a bundle. columns: as for `stories`; called: as for `described`."""
+    numbers: dict[Hashable, int] = {}
+    found = [numbers.setdefault(story, len(numbers)) for story in stories(features, columns)]
+    texts = (
+        described(feature, called) if called.get(feature.name, feature.name) else None for feature in features
+    )
+    return list(zip(texts, found, strict=True))
 
 
 def strongest(

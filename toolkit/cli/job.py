@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from toolkit.cli import screen
 from toolkit.cli.masking import MASK
-from toolkit.errors import ConfigError, UserError
+from toolkit.errors import ConfigError, UserError, raise_interruption
 
 if TYPE_CHECKING:
     from toolkit.sweep.folder import Record, SweepFolder
 
 LONGEST = 240
+GATE_FAILED = 3  # exit code of a run that is whole, and failed a fairness gate
 
 
 def handler(verb: str) -> Callable[[Any], int]:
@@ -82,11 +83,11 @@ class Job:
             variables = given.provenance.variables
             self.codes.append(handler(self.verb)(given))
         except UserError as error:
-            _raise_interruption(error)
+            raise_interruption(error)
             screen.show(_with_variable(error, variables))
             self.codes.append(2)
         except Exception as error:
-            _raise_interruption(error)
+            raise_interruption(error)
             self.codes.append(1)  # a bug of ours: Hydra raises it again
             raise
 
@@ -116,15 +117,16 @@ class Job:
                 given.plain["engine"] = _with_threads(given.plain.get("engine"), self.threads)
             with self._voice(bool(given.plain.get("verbose"))):
                 code = handler(self.verb)(given)
-            record = replace(record, state="failed" if code else "done", code=code)
+            # Gates look at the test: a run that fails one stays comparable, or the test would choose among them.
+            record = replace(record, state="failed" if code and code != GATE_FAILED else "done", code=code)
         except UserError as error:
-            _raise_interruption(error)
+            raise_interruption(error)
             told = _with_variable(error, variables)
             screen.show(told)
             where = f" ({told.where})" if told.where else ""
             record = replace(record, state="failed", code=2, reason=_one_line(scrub(f"{told.what}{where}")))
         except Exception as error:
-            _raise_interruption(error)
+            raise_interruption(error)
             print(scrub(traceback.format_exc()), file=sys.stderr)
             said = _one_line(scrub(f"{type(error).__name__}: {error}"))
             record = replace(record, state="bug", code=1, reason=f"a bug in the toolkit: {said}")
@@ -157,7 +159,10 @@ class Job:
             from toolkit.cli.comparing import leaderboard
 
             failed = leaderboard(self.sweep, records, self.quiet)
-        return max((record.code or 1 for record in failed), default=0)
+        return max(
+            (record.code or 1 for record in failed),
+            default=max((record.code for record in records), default=0),
+        )
 
     def say(self, text: str) -> None:
         from rich.text import Text
@@ -166,20 +171,6 @@ class Job:
 
         if not self.quiet:
             OUT.print(Text(text), soft_wrap=True)
-
-
-def _raise_interruption(error: BaseException) -> None:
-    """Raise the Ctrl-C behind an error, if there is one: a library that was interrupted may raise its own."""
-    seen: set[int] = set()
-    behind: list[BaseException | None] = [error]
-    while behind:
-        one = behind.pop()
-        if one is None or id(one) in seen:
-            continue
-        if isinstance(one, KeyboardInterrupt):
-            raise one
-        seen.add(id(one))
-        behind += [one.__cause__, one.__context__]
 
 
 def _end_with(parent: int) -> None:
@@ -205,6 +196,7 @@ def line_of(record: Record, swept: frozenset[str], run: Path) -> str:
     said = f"failed: {record.reason}"
     if record.state == "done":
         said = ", ".join(f"{target}: {metric} {value:.3f}" for target, metric, value in headlines(run))
+        said += "  FAILED A FAIRNESS GATE" if record.code == GATE_FAILED else ""
     return f"job {record.job}  {words}  {said}  {record.seconds:.1f} s"
 
 

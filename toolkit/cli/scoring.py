@@ -17,7 +17,9 @@ from toolkit.runfolder import aside, free
 
 HELP = """python -m toolkit score run=FOLDER [input=FOLDER] [snapshot=DAY|latest] [cutoff=DAY|latest]
                         [previous=FOLDER|FILE] [output=FOLDER] [cache=FOLDER] [enrich=false]
-                        [quiet=true] [verbose=true]
+                        [accept_gate=true] [quiet=true] [verbose=true]
+python -m toolkit score run=FOLDER row=JSON|example [reasons=N] [accept_gate=true]
+python -m toolkit score run=FOLDER input=- [reasons=N] [accept_gate=true] [quiet=true]
 
 Scores tables with a run's bundle. The features are recomputed by the code that trained on them.
 
@@ -31,6 +33,10 @@ Scores tables with a run's bundle. The features are recomputed by the code that 
   output    folder to write; default: outputs/scores/<run>/<time>
   cache     folder of prepared data; default: the run's
   enrich    false: a ranked list is not enriched, whatever the run declares
+  row       a row to score, {"feature": value, …}; where features are columns of one table, by its columns;
+            example: a row of what is usual in training rows, to start from; input=-: JSON lines, in and out
+  reasons   of single rows: so many, in words, beside each probability
+  accept_gate  true: score although the run failed a fairness gate that was to fail it
   quiet     true: only the folder is said; verbose=true: every detail
 """
 
@@ -42,7 +48,21 @@ def score(arguments: list[str]) -> int:
         return 0
     given = pairs(
         arguments,
-        ("run", "input", "snapshot", "cutoff", "previous", "output", "cache", "enrich", "quiet", "verbose"),
+        (
+            "run",
+            "input",
+            "snapshot",
+            "cutoff",
+            "previous",
+            "output",
+            "cache",
+            "enrich",
+            "row",
+            "reasons",
+            "accept_gate",
+            "quiet",
+            "verbose",
+        ),
     )
     say = switches(given)
     if "run" not in given:
@@ -55,6 +75,16 @@ def score(arguments: list[str]) -> int:
             where="command line",
             fix="leave one of them out",
         )
+    if "row" in given or given.get("input") == "-":
+        from toolkit.cli.single import score_rows
+
+        return score_rows(bundle_of(Path(given["run"])), given)
+    if "reasons" in given:
+        raise ConfigError(
+            "`reasons=` goes with single rows (`row=`, `input=-`)",
+            where="command line",
+            why="a list's reasons are declared with it: `listing.reasons`",
+        )
     from toolkit import bundling
     from toolkit.actions import enrichment, listing
     from toolkit.actions.enrichment import lists as enriching
@@ -64,14 +94,14 @@ def score(arguments: list[str]) -> int:
     from toolkit.workplace import within
 
     folder = bundle_of(Path(given["run"]))
-    scorer = bundling.read(folder)
+    scorer = bundling.read(folder, accept_gate=said(given, "accept_gate", "false"))
     if "previous" in given and not scorer.listing.file:
         raise ConfigError(
             "this run writes no ranked list that could be compared with another",
             where="previous",
             fix="leave it out, or run the recipe with `listing=latest`",
         )
-    node = of_run(Path(given["run"])) if wanted(given) and scorer.listing.file else None
+    node = of_run(Path(given["run"])) if said(given, "enrich", "true") and scorer.listing.file else None
     enriches = enrichment.ready(node) if node else None
     source, root = source_of(Path(given["run"], "config.yaml"), given)
     stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -100,10 +130,10 @@ def score(arguments: list[str]) -> int:
     return 0
 
 
-def wanted(given: dict[str, str]) -> bool:
-    """Whether the list is to be enriched, if the run declares it."""
-    if (value := given.get("enrich", "true").lower()) not in ("true", "false"):
-        raise ConfigError(f"`enrich={value}` is neither true nor false", where="command line")
+def said(given: dict[str, str], key: str, default: str) -> bool:
+    """A switch of the command line."""
+    if (value := given.get(key, default).lower()) not in ("true", "false"):
+        raise ConfigError(f"`{key}={value}` is neither true nor false", where="command line")
     return value == "true"
 
 

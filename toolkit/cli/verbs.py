@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -16,15 +16,20 @@ from rich.text import Text
 
 from toolkit.cli.comparing import compare
 from toolkit.cli.enriching import enrich
+from toolkit.cli.job import GATE_FAILED
 from toolkit.cli.masking import masked, without_secrets
 from toolkit.cli.scoring import score
 from toolkit.cli.terminal import OUT, Ticker, job_title, pairs
 from toolkit.config.check import validate
 from toolkit.config.compose import Composed
+from toolkit.config.paths import readable
 from toolkit.config.provenance import DEFAULT
 from toolkit.config.schema import Config
 from toolkit.errors import ConfigError, UserError, did_you_mean
 from toolkit.runfolder import free
+
+if TYPE_CHECKING:
+    from toolkit.runner import Done
 
 __all__ = ["check", "compare", "enrich", "listing", "plan", "run", "schema", "score", "show", "simulate"]
 
@@ -50,7 +55,23 @@ def run(composed: Composed) -> int:
         OUT.print(Text(str(done.folder)), soft_wrap=True)
     else:
         summary.screen(done.outcome, done.facts, done.folder, OUT, config.verbose)
-    return 0
+    return _gated(composed, done)
+
+
+def _gated(composed: Composed, done: Done) -> int:
+    """Say which gates failed the run, if any did."""
+    from toolkit.cli import screen
+    from toolkit.training.fairness import failed_gates
+
+    if not (failed := failed_gates(done.outcome)):
+        return 0
+    screen.show(UserError(
+        f"the run is whole, and failed {'its fairness gate' if len(failed) == 1 else 'fairness gates'}: {'; '.join(failed)}",
+        where=f"{composed.provenance.where('fairness.gates')} (fairness.gates)",
+        why=f"`on_failure: fail`: {readable(done.folder)} says so, and its bundle scores with accept_gate=true only",
+        fix="see the section on protected groups in report.html; `fairness.mitigation` gives each group its own threshold",
+    ))  # fmt: skip
+    return GATE_FAILED
 
 
 def _ticker(config: Config, composed: Composed, recorded: bool = False) -> Ticker:
@@ -84,9 +105,10 @@ def located(composed: Composed) -> Iterator[None]:
 def plan(composed: Composed) -> int:
     """What would happen, without training."""
     from toolkit import plan as plans
-    from toolkit.actions import ranked
+    from toolkit.actions import counterfactuals, playbook, ranked, what_if
     from toolkit.actions.enrichment.lists import checked
     from toolkit.prepared import check_names, prepare
+    from toolkit.report import explain as explaining
     from toolkit.workplace import workplace
 
     config = typed(composed)
@@ -96,6 +118,10 @@ def plan(composed: Composed) -> int:
         features = [feature.name for feature in prepared.compiled.features]
         check_names(config, features)
         ranked.check(config, features, prepared.tables)
+        playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+        explaining.check(config)
+        counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
+        what_if.check(config, prepared.compiled.features, prepared.tables)
         text = plans.text(config, prepared)
     sys.stdout.write(text)
     return 0

@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from toolkit.config.modalities import EventSequence, RelationGraph
+from toolkit.config.calendars import Calendar
+from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.node import Node
 from toolkit.config.text import HashedText
-from toolkit.config.time import PastWindowText, SpanText, StepText, WindowText, ZoneText
+from toolkit.config.time import PastWindowText, SpanText, StepText, WindowText, ZoneText, span
 from toolkit.training.threshold import ThresholdConfig
 
 Simple = Literal[
@@ -171,21 +172,63 @@ class HorizonTarget(TargetNode):
     )
 
 
-class EventWithin(HorizonTarget):
+class Occurrence(Node):
     """Something happens within the horizon."""
 
     kind: Literal["event_within"]
     table: str
-    where: str | None = None
-    at_least: int = Field(1, ge=1)
+    where: str | None = Field(None, description="SQL condition over the table's columns")
+    at_least: int = Field(1, ge=1, description="rows needed")
 
 
-class Inactivity(HorizonTarget):
+class Absence(Node):
     """Nothing happens within the horizon."""
 
     kind: Literal["inactivity"]
     table: str
-    where: str | None = None
+    where: str | None = Field(None, description="SQL condition over the table's columns")
+
+
+class Lull(Node):
+    """At some moment of the horizon, nothing has happened for so long. Nested: in a longer horizon, all the more."""
+
+    kind: Literal["silence"]
+    table: str
+    where: str | None = Field(None, description="SQL condition over the table's columns")
+    lasting: SpanText = Field(
+        description="hours, days or weeks without a row; they may begin before the cutoff, and end with the horizon"
+    )
+
+    @field_validator("lasting")
+    @classmethod
+    def is_of_one_length(cls, value: str) -> str:
+        if span(value).unit in ("month", "year"):
+            raise ValueError(f"`{value}` has no fixed length; write for example 30 days")
+        return value
+
+
+Definition = Annotated[Occurrence | Absence | Lull, Field(discriminator="kind")]
+
+
+class EventWithin(Occurrence, HorizonTarget):
+    """Something happens within the horizon."""
+
+
+class Inactivity(Absence, HorizonTarget):
+    """Nothing happens within the horizon."""
+
+
+class Silence(Lull, HorizonTarget):
+    """At some moment of the horizon, nothing has happened for so long."""
+
+
+class AnyOf(HorizonTarget):
+    """At least one of several definitions holds within the horizon; plan says how often each does, and both."""
+
+    kind: Literal["any_of"]
+    definitions: dict[str, Definition] = Field(
+        min_length=2, max_length=20, description="name → what may happen; without a horizon of its own"
+    )
 
 
 class ThresholdTarget(HorizonTarget):
@@ -239,7 +282,15 @@ class ColumnTarget(TargetNode):
 
 
 Target = Annotated[
-    EventWithin | Inactivity | ThresholdTarget | TopFraction | Value | Classes | ColumnTarget,
+    EventWithin
+    | Inactivity
+    | Silence
+    | AnyOf
+    | ThresholdTarget
+    | TopFraction
+    | Value
+    | Classes
+    | ColumnTarget,
     Field(discriminator="kind"),
 ]
 
@@ -329,17 +380,6 @@ class Windows(FeatureNode):
     features: list[WindowFeature] = Field(min_length=1)
 
 
-Part = Literal["month", "quarter", "year", "weekday", "day", "week", "dayofyear"]
-
-
-class Calendar(FeatureNode):
-    """Calendar parts of the cutoff, or of a date column of the entity table."""
-
-    kind: Literal["calendar"]
-    of: str = Field("cutoff", description="`cutoff`, or a date column of the entity table")
-    parts: list[Part | Literal["days_until_cutoff", "years_until_cutoff"]] = Field(min_length=1)
-
-
 class NeighbourFeature(Node):
     """One aggregate over neighbours."""
 
@@ -373,7 +413,25 @@ class Measures(FeatureNode):
     features: dict[str, Measure] = Field(min_length=1)
 
 
+class Expressions(FeatureNode):
+    """Expressions over features of other sets: interactions, differences, parts of a circle."""
+
+    kind: Literal["expressions"]
+    features: dict[str, str] = Field(
+        min_length=1, description="name → SQL expression over features of other sets, as `set.feature`"
+    )
+
+
 FeatureSet = Annotated[
-    Attributes | Windows | Calendar | Neighbours | Measures | HashedText | EventSequence | RelationGraph,
+    Attributes
+    | Windows
+    | Calendar
+    | Neighbours
+    | Measures
+    | Expressions
+    | HashedText
+    | EventSequence
+    | Panel
+    | RelationGraph,
     Field(discriminator="kind"),
 ]

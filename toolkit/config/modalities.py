@@ -1,20 +1,38 @@
-"""Configuration of feature sets that are no columns: events in order, and a graph of relations."""
+"""Configuration of feature sets that are no columns: events in order, panels of days, a graph of relations."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, model_validator
 
 from toolkit.config.names import WrongNameError
 from toolkit.config.node import Node
 from toolkit.config.tables import Dataset, Relation
-from toolkit.config.time import PastWindowText
+from toolkit.config.time import PastWindowText, Span, SpanText, span
 from toolkit.errors import did_you_mean, nearest
 
-MODALITIES = ("sequence", "graph")  # the kinds of feature sets that are no columns of the design matrix
+MODALITIES = (
+    "sequence",
+    "panel",
+    "graph",
+)  # the kinds of feature sets that are no columns of the design matrix
 Clocked = Literal["gap", "age"]
+SEEN = "seen"  # the channel of a panel that says in which steps there were rows
+Fill = Literal["zero", "last", "missing"]
+Daily = Literal["count", "exists", "sum", "mean", "min", "max", "std", "nunique", "first", "last"]
+COUNTED = ("count", "exists", "sum", "nunique")  # of nothing they are 0
+CARRIED = ("mean", "min", "max", "first", "last")  # one row's is its value, so it can be carried on
+LONGEST_PANEL = 1000  # steps
+
+
+def _fixed(text: str) -> str:
+    if span(text).unit in ("month", "year"):
+        raise ValueError(
+            f"steps are of one length, and `{text}` is not; write for example 30 days or 4 weeks"
+        )
+    return text
 
 
 class EventSequence(Node):
@@ -48,6 +66,82 @@ class EventSequence(Node):
                     f"two channels would be called `{name}`; `derive` gives a column another name"
                 )
         return self
+
+
+class Channel(Node):
+    """What one channel of a panel is in each step: an aggregate of a table's rows."""
+
+    table: str | None = Field(None, description="a table with a clock; default: the panel's")
+    agg: Daily
+    column: str | None = Field(None, description="column aggregated; none for count and exists")
+    where: str | None = Field(None, description="SQL condition over the table's columns")
+    fill: FiniteFloat | Fill | None = Field(
+        None,
+        description="of a step without a value: zero (default of count, exists, sum, nunique), missing (default "
+        "of the others), last (the value before it, from before the panel too), or a number",
+    )
+
+    @model_validator(mode="after")
+    def parts_fit(self) -> Channel:
+        if (self.agg in ("count", "exists")) == (self.column is not None):
+            raise ValueError(f"`agg: {self.agg}` " + ("takes no" if self.column else "needs a") + " `column`")
+        if self.fill == "last" and self.agg not in CARRIED:
+            raise ValueError(f"`fill: last` goes with {', '.join(CARRIED)}, not with {self.agg}")
+        return self
+
+    @property
+    def filled(self) -> float | None:
+        """The number that stands where there is no value; None: missing, or the one before."""
+        if self.fill is None:
+            return 0.0 if self.agg in COUNTED else None
+        return 0.0 if self.fill == "zero" else self.fill if isinstance(self.fill, float) else None
+
+
+class Panel(Node):
+    """The last days of an entity before the cutoff, or other steps, each with the same channels."""
+
+    kind: Literal["panel"]
+    description: str = ""
+    last: int = Field(ge=1, le=LONGEST_PANEL, description="steps, counted from the cutoff back")
+    every: Annotated[SpanText, AfterValidator(_fixed)] = Field(
+        "1 day", description="length of a step: hours, days or weeks; at midnight cutoffs a day is a day"
+    )
+    table: str | None = Field(None, description="table of the channels that name none")
+    channels: dict[str, Channel] = Field(min_length=1, description="name → what it is in each step")
+    since: str | None = Field(
+        None,
+        description="date column of the entity table: earlier steps are none; default: the entity's first row "
+        "in any of the panel's tables",
+    )
+    seen: bool = Field(
+        True,
+        description="one more channel, `seen`: 1 if the step has a row in any of the panel's tables, else 0",
+    )
+
+    @model_validator(mode="after")
+    def channels_can_be_made(self) -> Panel:
+        for name, channel in self.channels.items():
+            if not (channel.table or self.table):
+                raise ValueError(f"channel `{name}` names no `table`, and the panel none for all")
+        names = [*self.channels, *([SEEN] if self.seen else [])]
+        for index, name in enumerate(names):
+            if not name.replace("_", "").isalnum():
+                raise ValueError(f"`{name}` is no name of a channel: letters, digits and _ only")
+            if name.lower() in (other.lower() for other in names[:index]):
+                hint = "; `seen: false` leaves that one out" if name == SEEN else ""
+                raise ValueError(f"two channels would be called `{name}`{hint}")
+        return self
+
+    @property
+    def step(self) -> Span:
+        return span(self.every)
+
+    def by_table(self) -> dict[str, dict[str, Channel]]:
+        """Table → its channels, tables in the order in which they are first named."""
+        found: dict[str, dict[str, Channel]] = {}
+        for name, channel in self.channels.items():
+            found.setdefault(channel.table or self.table or "", {})[name] = channel
+        return found
 
 
 class RelationGraph(Node):

@@ -9,12 +9,17 @@ from pydantic import Field, field_validator, model_validator
 
 import toolkit.models
 import toolkit.simulate  # noqa: F401  registers the worlds
+from toolkit.config.counterfactual import Changes, Counterfactual, NoCounterfactual
+from toolkit.config.counterfactual import wrong as wrong_changes
 from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
+from toolkit.config.fairness import Fairness, wrong_in
 from toolkit.config.listing import Listing
 from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
 from toolkit.config.modalities import wrong_names
 from toolkit.config.names import WrongNameError, refuse, unknown
 from toolkit.config.node import Node
+from toolkit.config.playbook import NoPlaybook, Playbook, Rules
+from toolkit.config.playbook import wrong_names as wrong_plays
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.time import SpanText
 from toolkit.errors import did_you_mean
@@ -25,6 +30,7 @@ from toolkit.tracking.settings import NoTracking, Tracking
 from toolkit.training.calibration import Calibration
 from toolkit.training.threshold import MaximiseF1, ThresholdConfig
 from toolkit.tuning.settings import NoTuning, Tuning
+from toolkit.tuning.space import wrong_grids
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -157,6 +163,12 @@ class Report(Node):
     explain: bool = Field(
         True, description="say what drives the scores, and why five entities score as they do"
     )
+    explain_by: Literal["auto", "shap", "lime"] = Field(
+        "auto",
+        description="what speaks for the five entities. auto: the model's own contributions, of other models what the "
+        "score loses with the usual value; shap: Shapley values of those too (extra `shap`); lime: a local linear "
+        "model, with its R²",
+    )
 
 
 class Engine(Node):
@@ -193,11 +205,14 @@ class Config(Node):
     calibration: Calibration = Calibration()
     threshold: ThresholdConfig = MaximiseF1()
     evaluation: Evaluation = Evaluation()
+    fairness: Fairness = Fairness()
     audit: Audit = Audit()
     engine: Engine = Engine()
     report: Report = Report()
     listing: Listing = Listing()
     enrichment: Enrichment = NoEnrichment()
+    playbook: Playbook = NoPlaybook()
+    counterfactual: Counterfactual = NoCounterfactual()
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -226,6 +241,12 @@ class Config(Node):
         return self
 
     @model_validator(mode="after")
+    def fairness_is_of_targets_and_tables(self) -> Config:
+        kinds = {name: type_of(target) for name, target in self.target.items()}
+        refuse("Config", wrong_in(self.fairness, kinds, self.dataset.tables))
+        return self
+
+    @model_validator(mode="after")
     def an_enriched_list_is_written(self) -> Config:
         if isinstance(self.enrichment, Rows):
             if self.listing.file is None:
@@ -237,6 +258,49 @@ class Config(Node):
                     f"`enrichment.target` names `{name}`, which is not a target; {did_you_mean(name, self.target)}"
                 )
         return self
+
+    @model_validator(mode="after")
+    def tiers_are_of_a_yes_or_no_target(self) -> Config:
+        if not self.listing.tiers:
+            return self
+        able, of = [n for n, node in self.target.items() if type_of(node) == "binary"], self.listing.tiers_of
+        if of is not None and of not in able:
+            what = f"no yes-or-no target is called `{of}`"
+            refuse("Config", [WrongNameError.among(("listing", "tiers_of"), of, what, able)])
+        if not able:
+            fix = "leave out `tiers`, or choose another listing"
+            refuse(
+                "Config", [WrongNameError(("listing", "tiers"), "tiers", "no target here is yes or no", fix)]
+            )
+        return self
+
+    @model_validator(mode="after")
+    def counterfactuals_have_a_target_and_a_list(self) -> Config:
+        if isinstance(self.counterfactual, Changes):
+            types = {name: type_of(node) for name, node in self.target.items()}
+            refuse(
+                "Config",
+                wrong_changes(self.counterfactual, types, self.listing, self._why_no_one_threshold()),
+            )
+        return self
+
+    @model_validator(mode="after")
+    def a_playbook_has_a_list_and_names_what_is_there(self) -> Config:
+        if isinstance(self.playbook, Rules):
+            if self.listing.file is None:
+                what = "a playbook is for a ranked list, and there is none"
+                fix = "choose one: listing=latest, or playbook=none"
+                refuse("Config", [WrongNameError(("playbook", "kind"), "rules", what, fix)])
+            types = {name: type_of(node) for name, node in self.target.items()}
+            refuse("Config", wrong_plays(self.playbook, self.listing, types))
+        return self
+
+    def _why_no_one_threshold(self) -> str:
+        if self.threshold.kind == "fill_capacity":
+            return "a capacity is no threshold of a single row: who else is listed decides"
+        if self.fairness.mitigation:
+            return "`fairness.mitigation` gives each group a threshold of its own"
+        return ""
 
     @model_validator(mode="after")
     def ensembles_are_made_of_declared_models(self) -> Config:
@@ -261,6 +325,12 @@ class Config(Node):
                     WrongNameError(path, name, what, "declare `search` in the model's file, or leave it out")
                 )
         refuse("Config", wrong)
+        return self
+
+    @model_validator(mode="after")
+    def a_grid_is_tried_whole(self) -> Config:
+        if getattr(self.tuning, "sampler", "") == "grid":
+            refuse("Config", wrong_grids(self.tuning, self.model))
         return self
 
     @model_validator(mode="after")

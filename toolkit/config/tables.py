@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.names import Path, WrongNameError, refuse, unknown
 from toolkit.config.node import Node
+from toolkit.config.text import TextScore
 from toolkit.config.time import SpanText, ZoneText
 from toolkit.registry import worlds
 
@@ -97,8 +98,11 @@ class Table(Node):
     infer: bool = Field(
         False, description="infer the types of the columns that are not declared, and show them"
     )
+    score: dict[str, TextScore] = Field(
+        {}, description="columns of numbers that declared words and patterns make of a column of texts"
+    )
     derive: dict[str, str] = Field(
-        {}, description="further columns as SQL expressions over the declared ones"
+        {}, description="further columns as SQL expressions over the declared ones and the scores"
     )
     remarks: dict[str, str] = Field(
         {}, description="what is counted and said of the rows, which stay: words → SQL condition"
@@ -182,6 +186,23 @@ class Table(Node):
         return self
 
     @model_validator(mode="after")
+    def scores_are_of_texts(self) -> Table:
+        wrong = [
+            WrongNameError.among(
+                ("score", name, "of"), score.of, f"there is no column `{score.of}`", self.columns
+            )
+            for name, score in self.score.items()
+            if not self.infer and score.of not in self.columns
+        ]
+        refuse("Table", wrong)
+        for name, score in self.score.items():
+            if score.of in self.columns and self.columns[score.of].type != "text":
+                raise ValueError(
+                    f"`score.{name}` is of `{score.of}`, which is no text but {self.columns[score.of].type}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def clocks_are_times(self) -> Table:
         for role in ("clock", "event_time"):
             name = getattr(self, role)
@@ -240,7 +261,7 @@ class Dataset(Node):
         refuse("Dataset", unknown(self.relations, "table", self.tables, "table", ("relations",)))
         for name, relation in self.relations.items():
             table = self.tables[relation.table]
-            valid = [*table.columns, *table.derive]
+            valid = [*table.columns, *table.score, *table.derive]
             parts: list[tuple[Path, str | None]] = [
                 (("type",), relation.type),
                 (("weight",), relation.weight),

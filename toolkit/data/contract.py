@@ -291,6 +291,11 @@ def only_required(columns: dict[str, Column]) -> bool:
     return not any(_limited(column) for column in columns.values())
 
 
+def limited_columns(columns: dict[str, Column]) -> list[str]:
+    """Columns of whose values something is declared besides their type and that they may be missing."""
+    return [name for name, column in columns.items() if _limited(column)]
+
+
 def checked_columns(table: Table, columns: dict[str, Column]) -> list[str]:
     """Columns that pandera has something to say about."""
     must = required(table, columns)

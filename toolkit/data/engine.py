@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,18 @@ class Engine:
         """The single row of a query."""
         return self.run(tree)[0]
 
+    def prepare(self, name: str, tree: exp.Expression) -> None:
+        """Keep a query over the parameters $1, $2 … under a name: it is planned once, for `asked`."""
+        self._guarded(tree, lambda text: self.connection.execute(f"PREPARE {_name(name)} AS {text}"))
+
+    def asked(self, name: str, values: Iterable[str | None]) -> tuple[Any, ...] | None:
+        """The first row of a prepared query, if it has one. values: texts (None: NULL), in the parameters' order."""
+        given = exp.Tuple(expressions=[exp.null() if one is None else sql.literal(one) for one in values])
+        try:
+            return self.connection.execute(f"EXECUTE {_name(name)} {sql.render(given)}").fetchone()
+        except duckdb.Error as error:
+            raise DataError(f"the engine could not read the row: {str(error).splitlines()[0]}") from error
+
     def view(self, name: str, path: Path) -> None:
         """A Parquet file under a name."""
         source = sql.call("read_parquet", sql.literal(str(path)))
@@ -81,6 +93,20 @@ class Engine:
         """An Arrow table or a data frame under a name."""
         self.connection.register(name, table)
 
+    def add_function(self, name: str, function: Callable[[pa.Array], pa.Array]) -> None:
+        """A function from texts to numbers, [rows] each, that queries may call; it gets missing texts, too."""
+        self.connection.create_function(
+            name,
+            function,
+            ["VARCHAR"],
+            "DOUBLE",
+            type="arrow",
+            null_handling="special",  # type: ignore[call-overload]
+        )
+
+    def remove_function(self, name: str) -> None:
+        self.connection.remove_function(name)
+
     def write(self, tree: exp.Expression, path: Path) -> None:
         """A query's rows as Parquet."""
         self.run(
@@ -94,6 +120,10 @@ class Engine:
 
     def close(self) -> None:
         self.connection.close()
+
+
+def _name(name: str) -> str:
+    return sql.render(exp.to_identifier(name, quoted=True))
 
 
 def _create(kind: str, name: str, tree: exp.Expression) -> exp.Create:

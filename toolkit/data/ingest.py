@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -16,8 +18,9 @@ import pyarrow.parquet as pq
 from sqlglot import exp
 
 from toolkit.config.tables import BY_ROW, POSITION, Column, Table
+from toolkit.config.text import TextScore
 from toolkit.config.time import Span, span
-from toolkit.data import contract, rhythm, sql
+from toolkit.data import contract, lexicon, rhythm, sql
 from toolkit.data.engine import Engine
 from toolkit.data.rejects import (
     AGAIN,
@@ -73,7 +76,7 @@ def build(
     }
     _refuse_mixed_zones(raw, columns, engine)
     said = [f"`{was}` of {file} is read as `{name}`" for file, was, name in raw.renamed]
-    said += _type(columns, engine)
+    said += _type(columns, table, engine)
     rejected = rejected_rows(table, columns, files, engine)
     total = sum(files.values()) + len(malformed)
     counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
@@ -121,12 +124,17 @@ def build(
     first, last = engine.one(ends)
     for name in (RAW, TYPED):
         engine.drop(name)
-    types = _derived_types(derive, folder / "rows.parquet")
+    scores = _scores(table, columns)
+    types = {name: Column(type="number") for name in scores}
+    types |= derived_types(derive, pq.read_schema(folder / "rows.parquet"))
+    derived = {name: {score.of} for name, score in scores.items()}
+    for name, expression in derive.items():
+        derived[name] = {scores[c].of if c in scores else c for c in expression.columns}
     (folder / "report.json").write_text(json.dumps({
         "rows_read": total, "rows_kept": total - sum(counts.values()), "reasons": dict(counts.most_common()),
         "columns": {name: column.model_dump() for name, column in (columns | types).items()},
         "inferred": [name for name in raw.columns if name in inferred and name not in keys], "ignored": undeclared,
-        "derived": {name: sorted(expression.columns) for name, expression in derive.items()},
+        "derived": {name: sorted(bases) for name, bases in derived.items()},
         "first": first and first.isoformat(), "last": last and last.isoformat(),
         "files": files, "only_in": _only_in(raw), "covers": covers, "remarks": said,
     }))  # fmt: skip
@@ -219,10 +227,13 @@ def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) ->
             )
 
 
-def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
-    """Keep the typed rows, each with the reason if a cell of it cannot be read.
+def typed_rows(
+    columns: dict[str, Column], raw: str, scores: Mapping[str, exp.Expression] = MappingProxyType({})
+) -> tuple[exp.Select, dict[str, exp.Expression]]:
+    """Raw rows as the declared types, each with the reason if a cell of it cannot be read.
 
-    Returns what to say of cells that are taken as missing because they cannot be read.
+    raw: the table they are in; scores: further columns, of texts. Returns the query, and column → the reason of cells that are taken as missing
+    because they cannot be read.
     """
     values, reasons = [], []
     excused: dict[str, exp.Expression] = {}
@@ -237,12 +248,21 @@ def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
             else:
                 reasons.append(why)
     reason = exp.Coalesce(this=reasons[0], expressions=[*reasons[1:], exp.null()]) if reasons else exp.null()
-    engine.keep(
-        TYPED,
-        exp.select(sql.col(ROW), *values, sql.named(exp.cast(reason, "VARCHAR"), REASON)).from_(
-            sql.table(RAW)
-        ),
-    )
+    said = sql.named(exp.cast(reason, "VARCHAR"), REASON)
+    values += [sql.named(score, name) for name, score in scores.items()]
+    return exp.select(sql.col(ROW), *values, said).from_(sql.table(raw)), excused
+
+
+def _type(columns: dict[str, Column], table: Table, engine: Engine) -> list[str]:
+    """Keep the typed rows with the scores of their texts. Returns what to say of cells that are taken as missing
+    because they cannot be read."""
+    with lexicon.functions(_scores(table, columns), engine) as functions:
+        scores = {}
+        for name, function in functions.items():
+            of = table.score[name].of
+            scores[name] = sql.call(function, contract.present(of, columns[of]))
+        typed, excused = typed_rows(columns, RAW, scores)
+        engine.keep(TYPED, typed)
     if not excused:
         return []
     counts = [sql.named(exp.Count(this=why), name) for name, why in excused.items()]
@@ -252,6 +272,11 @@ def _type(columns: dict[str, Column], engine: Engine) -> list[str]:
         for name, count in zip(excused, found, strict=True)
         if count
     ]
+
+
+def _scores(table: Table, columns: dict[str, Column]) -> dict[str, TextScore]:
+    """The scores of texts that are there."""
+    return {name: score for name, score in table.score.items() if score.of in columns}
 
 
 def _numbers(columns: dict[str, Column], keys: frozenset[str]) -> list[str]:
@@ -277,6 +302,19 @@ def _instant(name: str | None, columns: dict[str, Column], covers: Span | None =
     return exp.Least(this=end, expressions=[exp.cast(exp.Literal.string(END_OF_TIME), "TIMESTAMP")])
 
 
+def whole_rows(
+    table: Table, columns: dict[str, Column], derive: dict[str, sql.Expression], covers: Span | None
+) -> exp.Select:
+    """Typed rows with their derived columns and the two instants."""
+    happens = _instant(table.event_time, columns) if table.event_time else None
+    return exp.select(
+        *(sql.col(name, TYPED) for name in [*columns, *_scores(table, columns)]),
+        *(sql.named(exp.paren(expression.of(TYPED)), name) for name, expression in derive.items()),
+        sql.named(_instant(table.clock, columns, covers), KNOWN),
+        sql.named(happens or _instant(table.clock, columns, covers), TIME),
+    ).from_(sql.table(TYPED))
+
+
 def _write(
     table: Table,
     columns: dict[str, Column],
@@ -286,22 +324,15 @@ def _write(
     engine: Engine,
     folder: Path,
 ) -> None:
-    happens = _instant(table.event_time, columns) if table.event_time else None
-    rows = exp.select(
-        *(sql.col(name, TYPED) for name in columns),
-        *(sql.named(exp.paren(expression.of(TYPED)), name) for name, expression in derive.items()),
-        sql.named(_instant(table.clock, columns, covers), KNOWN),
-        sql.named(happens or _instant(table.clock, columns, covers), TIME),
-    ).from_(sql.table(TYPED))
+    rows = whole_rows(table, columns, derive, covers)
     if some_rejected:
         same = exp.EQ(this=sql.col(ROW, TYPED), expression=sql.col(ROW, REJECTED))
         rows = rows.join(sql.table(REJECTED), on=same, join_type="anti").order_by(sql.col(ROW, TYPED))
     engine.write(rows, folder / "rows.parquet")  # without a join the engine keeps the order of the file
 
 
-def _derived_types(derive: dict[str, sql.Expression], path: Path) -> dict[str, Column]:
+def derived_types(derive: Iterable[str], found: pa.Schema) -> dict[str, Column]:
     """Types of the derived columns, as the engine gave them."""
-    found = pq.read_schema(path)
     return {name: Column(type=_column_type(found.field(name).type)) for name in derive}
 
 

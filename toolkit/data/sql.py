@@ -34,14 +34,14 @@ ALLOWED: tuple[type[exp.Expression], ...] = (
     # functions
     exp.Lower, exp.Upper, exp.Trim, exp.Length, exp.Substring, exp.Left, exp.Right, exp.Replace,
     exp.Concat, exp.Coalesce, exp.Nullif, exp.Greatest, exp.Least, exp.Abs, exp.Round, exp.Floor,
-    exp.Ceil, exp.Ln, exp.Exp, exp.Pow, exp.Sqrt, exp.Sign, exp.Extract, exp.Year, exp.Month, exp.Day,
+    exp.Ceil, exp.Ln, exp.Exp, exp.Pow, exp.Sqrt, exp.Sign, exp.Cos, exp.Sin, exp.Extract, exp.Year, exp.Month, exp.Day,
     exp.Quarter, exp.DayOfWeek, exp.Week, exp.DateDiff, exp.StartsWith, exp.EndsWith, exp.Contains,
     exp.RegexpLike, exp.RegexpExtract, exp.RegexpReplace, exp.SplitPart,
 )  # fmt: skip
 FUNCTIONS = (
-    "abs, ceil, coalesce, concat, contains, date_diff, day, dayofweek, ends_with, exp, extract, floor, greatest, if, "
+    "abs, ceil, coalesce, concat, contains, cos, date_diff, day, dayofweek, ends_with, exp, extract, floor, greatest, if, "
     "least, left, length, ln, lower, month, nullif, pow, quarter, regexp_extract, regexp_matches, regexp_replace, "
-    "replace, right, round, sign, split_part, sqrt, starts_with, substring, trim, try_cast, upper, week, year"
+    "replace, right, round, sign, sin, split_part, sqrt, starts_with, substring, trim, try_cast, upper, week, year"
 )
 TYPES = (
     "bigint",

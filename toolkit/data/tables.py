@@ -279,10 +279,11 @@ def _keys_are_exact(raw: Raw, table: Table, keys: frozenset[str]) -> None:
 
 
 def _derived(raw: Raw, table: Table, absent: set[str]) -> dict[str, sql.Expression]:
-    """The derived columns, admitted; one that reads an absent column is absent too."""
+    """The derived columns, admitted; one that reads an absent column, or its score, is absent too."""
     where = f"dataset.tables.{raw.name}.derive"
-    known = [*raw.columns, *absent] if table.infer else list(table.columns)
-    known = [name for name in known if name != POSITION or table.key != BY_ROW]
+    known = _readable(raw, table, absent)
+    _names_differ(known, f"dataset.tables.{raw.name}.score", "column")
+    absent = _with_scores(absent, table)
     found = {name: sql.expression(text, known, f"{where}.{name}") for name, text in table.derive.items()}
     _names_differ([*known, *found], where, "column")
     return {name: expression for name, expression in found.items() if not expression.columns & absent}
@@ -291,10 +292,24 @@ def _derived(raw: Raw, table: Table, absent: set[str]) -> dict[str, sql.Expressi
 def _remarks(raw: Raw, table: Table, absent: set[str]) -> dict[str, sql.Expression]:
     """The conditions of what is counted and said, admitted; one over an absent column says nothing."""
     where = f"dataset.tables.{raw.name}.remarks"
-    known = [*(raw.columns if table.infer else table.columns), *table.derive]
-    found = {text: sql.expression(condition, known, where) for text, condition in table.remarks.items()}
-    gone = absent | {
-        name for name, text in table.derive.items()
-        if sql.expression(text, [*raw.columns, *absent] if table.infer else list(table.columns), where).columns & absent
-    }  # fmt: skip
+    readable = _readable(raw, table, absent)
+    found = {
+        text: sql.expression(condition, [*readable, *table.derive], where)
+        for text, condition in table.remarks.items()
+    }
+    gone = absent = _with_scores(absent, table)
+    gone = gone | {
+        name for name, text in table.derive.items() if sql.expression(text, readable, where).columns & absent
+    }
     return {text: condition for text, condition in found.items() if not condition.columns & gone}
+
+
+def _readable(raw: Raw, table: Table, absent: set[str]) -> list[str]:
+    """What expressions over a table's rows may name: declared (or found) columns, and scores of texts."""
+    columns = [*raw.columns, *absent] if table.infer else list(table.columns)
+    return [*(name for name in columns if name != POSITION or table.key != BY_ROW), *table.score]
+
+
+def _with_scores(absent: set[str], table: Table) -> set[str]:
+    """Absent columns, and the scores of absent texts."""
+    return absent | {name for name, score in table.score.items() if score.of in absent}

@@ -12,14 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.evaluation.metrics import NAN, Floats
-from toolkit.models.interface import Column
+from toolkit.models.interface import Column, Task
 
 STEEP = 0.5  # rank correlation of value and contribution from which a column "rises" or "falls"
 BINS = 8
+DRAWN_IN = 1 / 200  # a forest's 0 and 1 are no certainties, and have no log-odds
 LEVEL_ROWS, LEVEL_SHARE = (
     10,
     0.01,
 )  # rows, and share of all, from which a level's contribution tells something
+
+
+def additive(said: Floats, task: Task) -> Floats:
+    """A prediction on the scale on which models add up: log-odds, logarithms of classes, or the number itself."""
+    if task.type == "regression":
+        return said
+    kept = (said + DRAWN_IN / 2) / (1 + DRAWN_IN)
+    return np.log(kept) if said.ndim == 2 else np.log(kept / (1 - kept))
 
 
 def replaced(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -138,14 +139,50 @@ class Encoder:
                 X[start : start + _BLOCK, index] = one[start : start + _BLOCK]
         return Encoded(X, unseen)
 
+    def row(self, values: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, str]]:
+        """Encode one row, feature → value: float32 [1, columns], and each level never seen in training, by column.
+
+        What is absent, None or NaN is missing; a categorical column takes a text, or a number as its text. The
+        same numbers as `transform` gives, without what a data frame costs for every column. Raises DataError
+        for a value of the wrong type, or one that float32 cannot hold.
+        """
+        X = np.full((1, len(self.columns)), np.nan, np.float32)
+        unseen: dict[str, str] = {}
+        with np.errstate(over="ignore"):
+            for index, (column, places) in enumerate(self._places):
+                value = values.get(column.name)
+                if value is None or value != value:
+                    continue
+                if places is None:
+                    X[0, index] = _one_number(column.name, value)
+                    continue
+                name = _one_level(column.name, value)
+                code, known = places.get(name)
+                X[0, index] = code
+                if not known:
+                    unseen[column.name] = name
+        if (wrong := np.flatnonzero(np.isinf(X[0]))).size:
+            name = self.columns[wrong[0]].name
+            raise DataError(
+                f"`{name}` is {values[name]!r}, which is infinite or beyond 3.4e38",
+                where=name,
+                why="models see 32-bit numbers, and no distance to infinity makes sense",
+                fix="give a finite number, or null where it is missing",
+            )
+        return X, unseen
+
+    @cached_property
+    def _places(self) -> list[tuple[Column, _Places | None]]:
+        return [
+            (column, None if column.kind == "numeric" else _Places(column, column.name in self.capped))
+            for column in self.columns
+        ]
+
     def _codes(self, column: Column, values: pd.Series) -> tuple[np.ndarray, int]:
         """float32 [rows] codes, NaN where missing or unknown, and the number of unknown ones."""
         codes, names = _levels(values)
-        position = {name: code for code, name in enumerate(column.levels)}
-        rest = len(column.levels) - 1 if column.name in self.capped else np.nan
-        if column.name in self.capped:
-            del position[column.levels[-1]]
-        lookup = np.array([*(position.get(name, rest) for name in names), np.nan], np.float32)
+        places = _Places(column, column.name in self.capped)
+        lookup = np.array([*(places.get(name)[0] for name in names), np.nan], np.float32)
         encoded = lookup[codes]  # -1, a missing value, takes the last item
         return encoded, int(np.count_nonzero(np.isnan(encoded) & (codes >= 0)))
 
@@ -189,6 +226,49 @@ class Encoder:
         except (KeyError, TypeError, AttributeError) as error:
             raise BundleError("the encoder's file does not hold an encoder", why=repr(error)) from error
         return cls(columns, capped, events)
+
+
+class _Places:
+    """The code of each level of a categorical column; of a capped one, `other` takes what is not named."""
+
+    def __init__(self, column: Column, capped: bool) -> None:
+        named = column.levels[:-1] if capped else column.levels
+        self.codes = {name: float(code) for code, name in enumerate(named)}
+        self.rest = (float(len(named)), True) if capped else (np.nan, False)
+
+    def get(self, name: str) -> tuple[float, bool]:
+        """Its code, and whether it has one: NaN otherwise."""
+        code = self.codes.get(name)
+        return self.rest if code is None else (code, True)
+
+
+def _one_number(name: str, value: Any) -> float:
+    if not isinstance(value, bool | int | float | np.number | np.bool_):
+        raise DataError(
+            f"`{name}` is a number, and the row has {shortened(value)}",
+            where=name,
+            fix="give a number, or null where it is missing",
+        )
+    try:
+        return float(value)
+    except OverflowError:  # a whole number of more than 300 digits
+        return np.inf
+
+
+def _one_level(name: str, value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
+        raise DataError(
+            f"`{name}` is a text, and the row has {shortened(value)}",
+            where=name,
+            fix="give a text, or null where it is missing",
+        )
+    return _text(value)
+
+
+def shortened(value: Any) -> str:
+    """A value as a message shows it."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _require(frame: Frame, columns: Sequence[Column]) -> None:

@@ -41,13 +41,17 @@ class Member:
 
 @dataclass(frozen=True)
 class Combined:
-    """A fitted ensemble. combiners, notes: one for each task; weighed: by weights fitted on validation rows."""
+    """A fitted ensemble. combiners, notes: one for each task; weighed: by weights fitted on validation rows.
+
+    remarks: what whoever ran it should read on the screen.
+    """
 
     tasks: tuple[Task, ...]
     members: tuple[Member, ...]
     combiners: tuple[Mixture | MetaLearner, ...]
     notes: list[list[str]]
     weighed: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def iterations(self) -> list[int | None]:
@@ -93,6 +97,10 @@ class Ensemble(ModelConfig):
     of: tuple[str, ...] = Field(
         (),
         description="The recipe's models it is made of; empty: all that are neither ensembles nor formulas.",
+    )
+    on_failure: Literal["stop", "leave_out"] = Field(
+        "stop",
+        description="A member cannot be fitted: stop and say so, or go on without it and say so; two must be left.",
     )
 
     @model_validator(mode="after")

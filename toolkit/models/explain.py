@@ -60,7 +60,7 @@ class ExplainedFitted(OneByOneFitted):
     def contributions(self, X: np.ndarray) -> list[Contributions]:
         require_width(X, self.columns)
         return [
-            _among_all(cast(ExplainedOne, part).contributions(X), task, seen)
+            among_all(cast(ExplainedOne, part).contributions(X), task, seen)
             for part, task, seen in zip(self.parts, self.tasks, self.seen, strict=True)
         ]
 
@@ -78,7 +78,7 @@ class ExplainedOneByOne(OneByOne):
         return ExplainedFitted(**vars(super().load(folder)))
 
 
-def _among_all(seen_only: Contributions, task: Task, seen: list[int]) -> Contributions:
+def among_all(seen_only: Contributions, task: Task, seen: list[int]) -> Contributions:
     """[…, seen classes] → […, classes]: nothing is added to a class that no training row has."""
     if task.type != "multiclass" or len(seen) == len(task.classes):
         return seen_only

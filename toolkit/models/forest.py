@@ -36,6 +36,7 @@ from toolkit.models.weights import ClassWeight
 _ROWS = 50_000
 _RARE_ROWS = 5_000
 _CHUNK = 16_384  # rows predicted at a time; also what threads share out
+_FEW = 16  # rows: for so few, scikit-learn spends its time on getting ready, for each tree anew
 
 
 class RandomForest(ModelConfig):
@@ -45,6 +46,9 @@ class RandomForest(ModelConfig):
     trees: int = Field(300, ge=1, le=10_000, description="Number of trees.")
     max_depth: int | None = Field(
         12, ge=1, le=64, description="Most levels of a tree; null lets trees grow out (large bundles)."
+    )
+    min_samples_split: int = Field(
+        2, ge=2, le=1_000_000, description="Fewest training rows in a node that is split."
     )
     min_samples_leaf: int = Field(5, ge=1, le=1_000_000, description="Fewest training rows in a leaf.")
     max_features: Literal["sqrt", "log2"] | Annotated[float, Field(gt=0, le=1)] = Field(
@@ -140,6 +144,7 @@ class RandomForest(ModelConfig):
         options: dict[str, Any] = {
             "n_estimators": self.trees,
             "max_depth": self.max_depth,
+            "min_samples_split": self.min_samples_split,
             "min_samples_leaf": self.min_samples_leaf,
             "max_features": self.max_features,
             "max_samples": drawn,
@@ -183,6 +188,8 @@ class ForestsFitted:
         in changing order, and the last digits change with it.
         """
         forest.set_params(n_jobs=1)
+        if 0 < len(X) <= _FEW:
+            return _tree_by_tree(forest, X)
         if not len(X):  # scikit-learn refuses an empty input
             return [output[:0] for output in _predict(forest, np.zeros((1, self.columns), np.float32))]
         chunks = [X[start : start + _CHUNK] for start in range(0, len(X), _CHUNK)]
@@ -203,6 +210,20 @@ class ForestsFitted:
         for number, forest in enumerate(self.forests):
             forest.set_params(n_jobs=1)  # the machine's threads are no part of the model
             dump(forest, folder / f"{number}.skops")
+
+
+def _tree_by_tree(forest: Any, X: np.ndarray) -> list[np.ndarray]:
+    """What `_predict` gives, to the bit: the trees' values are added up in the same order."""
+    X = np.ascontiguousarray(X, np.float32)
+    total: Any = 0.0
+    for one in forest.estimators_:
+        total = total + one.tree_.predict(X)  # [rows, classes], or [rows, targets, classes]
+    mean = total / len(forest.estimators_)
+    if not hasattr(forest, "predict_proba"):
+        return [mean[:, target].reshape(len(X)) for target in range(forest.n_outputs_)]
+    if forest.n_outputs_ == 1:
+        return [mean]
+    return [mean[:, target, :classes] for target, classes in enumerate(forest.n_classes_)]
 
 
 def _predict(forest: Any, X: np.ndarray) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from toolkit.models.booster_trees import of_lightgbm
 from toolkit.models.boosting import (
     BoosterFitted,
     EarlyStoppingMetric,
@@ -18,13 +19,14 @@ from toolkit.models.boosting import (
     read_booster,
     why_all_rounds,
 )
-from toolkit.models.explain import ExplainedOneByOne
+from toolkit.models.inputs import WithInputs
 from toolkit.models.interface import Column, Progress, Task
 from toolkit.models.one_by_one import Rows
+from toolkit.models.tree_shap import Tree
 from toolkit.models.weights import ClassWeight, row_weights
 
 
-class LightGBM(ExplainedOneByOne):
+class LightGBM(WithInputs):
     """Gradient-boosted trees by LightGBM: the usual first choice for tables. Keys are LightGBM's own."""
 
     kind: Literal["lightgbm"] = "lightgbm"
@@ -64,7 +66,7 @@ class LightGBM(ExplainedOneByOne):
             "verbosity": -1,
         }
 
-    def fit_one(
+    def fit_columns(
         self,
         task: Task,
         columns: Sequence[Column],
@@ -89,10 +91,10 @@ class LightGBM(ExplainedOneByOne):
                 params=parameters,
             )
 
-        note = why_all_rounds(task, valid, self.early_stopping_metric)
+        note = why_all_rounds(task, valid, self.early_stopping_metric, self.early_stopping_rounds)
         fit_rows = dataset(train)
         callbacks: list[Any] = []
-        if not note:
+        if not note and self.early_stopping_rounds is not None:
             callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
         if progress:
             callbacks.append(
@@ -112,7 +114,9 @@ class LightGBM(ExplainedOneByOne):
         raw = booster.model_to_string(num_iteration=rounds).encode()
         return LightGBMFitted(_booster(raw), raw, rounds, [note], threads)
 
-    def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> LightGBMFitted:
+    def load_columns(
+        self, folder: Path, task: Task, iterations: int | None, notes: list[str]
+    ) -> LightGBMFitted:
         booster, raw = read_booster(folder / LightGBMFitted.file, _booster, "a LightGBM")
         return LightGBMFitted(booster, raw, iterations, notes)
 
@@ -133,6 +137,10 @@ class LightGBMFitted(BoosterFitted):
 
     def score(self, X: np.ndarray) -> np.ndarray:
         return self.booster.predict(X, num_threads=self.threads)
+
+    def trees(self) -> list[list[Tree]]:
+        found, classes = of_lightgbm(self.raw), self.booster.num_model_per_iteration()
+        return [found[one::classes] for one in range(classes)]
 
     def additive(self, X: np.ndarray) -> np.ndarray:
         flat = self.booster.predict(

@@ -14,7 +14,8 @@ from pydantic import Field
 from toolkit.bundle.files import read_arrays, write_arrays
 from toolkit.errors import BundleError
 from toolkit.models.design import Design
-from toolkit.models.explain import Contributions, ExplainedOneByOne
+from toolkit.models.explain import Contributions
+from toolkit.models.inputs import WithInputs
 from toolkit.models.interface import Column, Progress, Task, shares
 from toolkit.models.one_by_one import Rows
 from toolkit.models.weights import ClassWeight, row_weights
@@ -25,7 +26,7 @@ _CHUNK = 65_536  # rows predicted at a time
 Strength = Annotated[float, Field(gt=0, le=1e8)]
 
 
-class Logistic(ExplainedOneByOne):
+class Logistic(WithInputs):
     """Logistic regression (ridge for a number), on standardised, imputed and one-hot columns."""
 
     kind: Literal["logistic"] = "logistic"
@@ -37,7 +38,7 @@ class Logistic(ExplainedOneByOne):
     class_weight: ClassWeight = "none"
     max_iterations: int = Field(200, ge=1, le=100_000, description="Most steps of the solver.")
 
-    def fit_one(
+    def fit_columns(
         self,
         task: Task,
         columns: Sequence[Column],
@@ -108,7 +109,9 @@ class Logistic(ExplainedOneByOne):
             task.type, design, model.coef_, model.intercept_, center, steps, [] if converged else notes
         )
 
-    def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> LinearFitted:
+    def load_columns(
+        self, folder: Path, task: Task, iterations: int | None, notes: list[str]
+    ) -> LinearFitted:
         path = folder / "linear.safetensors"
         arrays = read_arrays(path)
         try:

@@ -10,21 +10,24 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from toolkit.models.booster_trees import of_xgboost
 from toolkit.models.boosting import (
     BoosterFitted,
     EarlyStoppingMetric,
     EarlyStoppingRounds,
+    closed,
     library_parameters,
     read_booster,
     why_all_rounds,
 )
-from toolkit.models.explain import ExplainedOneByOne
+from toolkit.models.inputs import WithInputs
 from toolkit.models.interface import Column, Progress, Task
 from toolkit.models.one_by_one import Rows
+from toolkit.models.tree_shap import Tree
 from toolkit.models.weights import ClassWeight, row_weights
 
 
-class XGBoost(ExplainedOneByOne):
+class XGBoost(WithInputs):
     """Gradient-boosted trees by XGBoost, grown level by level. Keys are XGBoost's own."""
 
     kind: Literal["xgboost"] = "xgboost"
@@ -59,7 +62,7 @@ class XGBoost(ExplainedOneByOne):
             "verbosity": 0,
         }
 
-    def fit_one(
+    def fit_columns(
         self,
         task: Task,
         columns: Sequence[Column],
@@ -92,7 +95,7 @@ class XGBoost(ExplainedOneByOne):
                 return False
 
         rounds = self.num_boost_round
-        note = why_all_rounds(task, valid, self.early_stopping_metric)
+        note = why_all_rounds(task, valid, self.early_stopping_metric, self.early_stopping_rounds)
         fit_rows = matrix(train)
         booster = xgboost.train(
             self.parameters(task, seed=seed, threads=threads),
@@ -108,7 +111,9 @@ class XGBoost(ExplainedOneByOne):
         note = note or f"stopped at {used} of {rounds} rounds"
         return XGBoostFitted(_booster(raw), raw, used, [note], threads)
 
-    def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> XGBoostFitted:
+    def load_columns(
+        self, folder: Path, task: Task, iterations: int | None, notes: list[str]
+    ) -> XGBoostFitted:
         booster, raw = read_booster(folder / XGBoostFitted.file, _booster, "an XGBoost")
         return XGBoostFitted(booster, raw, iterations, notes)
 
@@ -134,14 +139,19 @@ class XGBoostFitted(BoosterFitted):
         return self.booster.predict(self._matrix(X))
 
     def additive(self, X: np.ndarray) -> np.ndarray:
-        rows = self._matrix(X)
-        parts = np.moveaxis(self.booster.predict(rows, pred_contribs=True).astype(np.float64), -1, 1)
-        # XGBoost adds up in float32, parts and score each in its own order, and they differ in the sixth
-        # digit. The columns take the difference, each by its size; a bias is the same for every row.
-        gap = self.booster.predict(rows, output_margin=True) - parts.sum(axis=1)
-        size = np.abs(parts[:, :-1])
-        parts[:, :-1] += size * (gap / np.maximum(size.sum(axis=1), np.finfo(np.float32).tiny))[:, None]
+        parts = np.moveaxis(
+            self.booster.predict(self._matrix(X), pred_contribs=True).astype(np.float64), -1, 1
+        )
+        parts[:, :-1] = closed(parts[:, :-1], parts[:, -1], self.margin(X))
         return parts
+
+    def margin(self, X: np.ndarray) -> np.ndarray:
+        return self.booster.predict(self._matrix(X), output_margin=True).astype(np.float64)
+
+    def trees(self) -> list[list[Tree]]:
+        found = of_xgboost(bytes(self.booster.save_raw("json")))
+        classes = max(one for one, _ in found) + 1
+        return [[tree for its, tree in found if its == one] for one in range(classes)]
 
     def _matrix(self, X: np.ndarray) -> Any:
         import xgboost

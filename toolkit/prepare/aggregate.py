@@ -67,12 +67,12 @@ def aggregate(
 ) -> Query:
     """A query with one column per item. only: a condition on the table's rows that all items share."""
     for item in items:
-        _refuse(item, table, frame, where)
+        refuse(item, table, frame, where)
     look = Look(frame, table)
     by_row = any(item.agg in GAPS for item in items) and table.spec.event_time is not None
     rows = _rows(items, table, tables, only, not by_row)
     condition = sql.both(look.owned(), look.seen(), None if by_row else _widest(items, look))
-    values: list[exp.Expression] = [sql.named(_value(item, look), item.name) for item in items]
+    values: list[exp.Expression] = [sql.named(value_of(item, look), item.name) for item in items]
     if by_row:
         source = _gaps_by_row(rows, look, condition)
         values = [value.transform(_from_one) for value in values]
@@ -92,7 +92,7 @@ def aggregate(
     return Query(tree, (), {item.name: item.fill for item in items}, sources, frozenset({table.name}))
 
 
-def _refuse(item: Item, table: Loaded, frame: Frame, where: str) -> None:
+def refuse(item: Item, table: Loaded, frame: Frame, where: str) -> None:
     """Refuse what the table, its column or the frame cannot answer."""
     if not table.spec.clock and (item.agg in ORDERED or any(item.spans)):
         raise ConfigError(
@@ -224,7 +224,7 @@ def _widest(items: Sequence[Item], look: Look) -> exp.Expression | None:
     return exp.GT(this=col(TIME, "t"), expression=earliest)
 
 
-def _value(item: Item, look: Look) -> exp.Expression:
+def value_of(item: Item, look: Look) -> exp.Expression:
     """One item as an aggregate expression over the joined rows."""
     time = col(TIME, "t")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from toolkit.config.fairness import Protected
 from toolkit.config.measures import Calendar, Cohort, FeatureSet, Target
 from toolkit.config.tables import BY_ROW, Dataset
 from toolkit.config.time import Span
@@ -20,6 +21,7 @@ from toolkit.prepare.features import CompiledSet, Feature
 from toolkit.prepare.frame import Source
 from toolkit.prepare.graphs import CompiledGraph
 from toolkit.prepare.measure import relations_of, tables_of
+from toolkit.prepare.protected import CompiledProtected
 from toolkit.prepare.results import columns_of, stable_text
 from toolkit.prepare.sequences import CompiledSequence
 from toolkit.prepare.targets import CompiledTarget, horizon_of, measured_in
@@ -34,6 +36,7 @@ class Declaration:
     target: Mapping[str, Target]
     features: Mapping[str, FeatureSet]
     split: str | None = None  # the entity table's column that decides the split, and is no feature
+    protected: Mapping[str, Protected] = field(default_factory=dict)
 
     def tables(self) -> list[str]:
         """Names of the tables that are read, in the order of their declaration."""
@@ -45,6 +48,7 @@ class Declaration:
             }
             if isinstance(node, Calendar):
                 names.add(self.dataset.entity)
+        names |= {node.table or self.dataset.entity for node in self.protected.values() if node.column}
         for name in sorted(names):
             if name not in self.dataset.tables:
                 raise ConfigError(
@@ -79,7 +83,7 @@ class Compiled:
 
     sets: what gives columns; labels: columns that are no features → the target, or `split`, that they are
     for; nodes: of the graphs, the very rows if the cohort is everybody; found: what is to be known of the
-    tables, which may explain why something cannot be made.
+    tables, which may explain why something cannot be made; protected: attributes that decisions are judged by.
     """
 
     tables: Tables
@@ -92,6 +96,7 @@ class Compiled:
     rows: Kept
     nodes: Kept
     found: list[str] = field(default_factory=list)
+    protected: tuple[CompiledProtected, ...] = ()
 
     @property
     def features(self) -> list[Feature]:

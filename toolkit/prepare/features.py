@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from toolkit.config.calendars import HOLIDAY_PARTS
 from toolkit.config.measures import Attributes, Calendar, Measures, Neighbours, Windows
 from toolkit.data import sql
 from toolkit.data.sql import Expression, col
@@ -14,6 +15,7 @@ from toolkit.data.tables import KNOWN, TIME, Loaded, Tables
 from toolkit.errors import ConfigError
 from toolkit.prepare import windows
 from toolkit.prepare.aggregate import aggregate
+from toolkit.prepare.calendars import HOLIDAY_WORDS, days_off
 from toolkit.prepare.frame import (
     CUTOFF,
     OWNER,
@@ -114,11 +116,7 @@ def _attributes(
     key = link(table, tables)
     alone = one_per_entity(table, tables)
     if not table.spec.clock and not alone:
-        raise ConfigError(
-            f"table `{table.name}` may have several rows for one entity, so it has no attributes",
-            where=f"{where}.table",
-            fix="declare its `clock` (the latest row then counts), or use `kind: windows`",
-        )
+        raise _several_rows(table.name, f"{where}.table")
     condition = admit(node.where, table, f"{where}.where")
     chosen = _chosen(node, table, key, where, hidden)
     look = Look(frame, table)
@@ -151,6 +149,14 @@ def _attributes(
     return features, Query(tree, tables=frozenset({table.name}))
 
 
+def _several_rows(table: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"table `{table}` may have several rows for one entity, so it has no attributes",
+        where=where,
+        fix="declare its `clock` (the latest row then counts), or use `kind: windows`",
+    )
+
+
 def _chosen(node: Attributes, table: Loaded, key: str, where: str, hidden: frozenset[Source]) -> list[str]:
     """The columns that become features, in their declared order."""
     for role, names in (("columns", node.columns), ("exclude", node.exclude)):
@@ -175,8 +181,7 @@ def _attribute(column: str, table: Loaded, look: Look, alone: bool) -> exp.Expre
     kind = table.columns[column].type
     value: exp.Expression = col(column, "t")
     if not alone:
-        order = sql.call("row", col(TIME, "t"), col(KNOWN, "t"), _missing_first(value), value.copy())
-        value = sql.call("arg_max_null", value.copy(), order)
+        value = _latest(value)
     if kind in ("date", "timestamp"):  # a date becomes its distance to the cutoff, in days
         moment = exp.cast(value, "TIMESTAMP")
         if not look.frame.dated:
@@ -184,6 +189,12 @@ def _attribute(column: str, table: Loaded, look: Look, alone: bool) -> exp.Expre
         cutoff: exp.Expression = look.moment(CUTOFF, kind)
         return sql.days_between(moment, cutoff if alone else exp.AnyValue(this=cutoff))
     return exp.cast(value, "INT") if kind == "boolean" else value
+
+
+def _latest(value: exp.Expression) -> exp.Expression:
+    """A column (of `t`) of the latest row; of simultaneous ones the one known later, then the larger value."""
+    order = sql.call("row", col(TIME, "t"), col(KNOWN, "t"), _missing_first(value), value.copy())
+    return sql.call("arg_max_null", value.copy(), order)
 
 
 def _missing_first(value: exp.Expression) -> exp.Expression:
@@ -216,8 +227,8 @@ def _calendar(
     name: str, node: Calendar, tables: Tables, frame: Frame, where: str
 ) -> tuple[list[Feature], Query]:
     """Parts of the cutoff, or of a date of the entity, as the calendar of the cohort's zone shows them."""
-    entity = tables[tables.dataset.entity]
-    look = Look(frame, entity)
+    table = need_table(tables, node.table, f"{where}.table") if node.table else tables[tables.dataset.entity]
+    look, alone = Look(frame, table), one_per_entity(table, tables)
     cutoff_needed = node.of == "cutoff" or any(part.endswith("_until_cutoff") for part in node.parts)
     if cutoff_needed and not frame.dated:
         raise ConfigError(
@@ -230,36 +241,46 @@ def _calendar(
         kind, sources, read = "timestamp", frozenset[Source](), frozenset[str]()
         rows = None
     else:
-        need_column(entity, node.of, f"{where}.of")
-        kind = entity.columns[node.of].type
+        need_column(table, node.of, f"{where}.of")
+        kind = table.columns[node.of].type
         if kind not in ("date", "timestamp"):
             raise ConfigError(
                 f"`{node.of}` is not a date but {kind}", where=f"{where}.of", fix="`cutoff`, or a date column"
             )
-        moment = exp.cast(col(node.of, "t"), "TIMESTAMP")
-        sources = frozenset(entity.sources({node.of, *clocks(entity)}))
-        read = frozenset({entity.name})
-        key = col(entity.spec.keys[0])
+        if not table.spec.clock and not alone:
+            raise _several_rows(table.name, f"{where}.table")
+        value: exp.Expression = col(node.of, "t")
+        moment = exp.cast(value if alone else _latest(value), "TIMESTAMP")
+        sources = frozenset(table.sources({node.of, *clocks(table)}))
+        read = frozenset({table.name})
+        key = col(link(table, tables))
         rows = exp.select(sql.named(key, OWNER), col(node.of), col(KNOWN), col(TIME)).from_(
-            sql.table(entity.name)
+            sql.table(table.name)
         )
     values, features = [], []
     for part in node.parts:
         if part in ("days_until_cutoff", "years_until_cutoff"):
-            value = sql.days_between(moment.copy(), look.moment(CUTOFF, kind))
+            cutoff: exp.Expression = look.moment(CUTOFF, kind)
+            value = sql.days_between(moment.copy(), cutoff if alone else exp.AnyValue(this=cutoff))
             if part == "years_until_cutoff":
                 value = exp.Div(this=exp.paren(value), expression=sql.literal(365.25))
         else:
             day = moment.copy() if kind == "date" else wall_clock(moment.copy(), frame.zone)
-            value = sql.call({"weekday": "isodow"}.get(part, part), day)
+            if part in HOLIDAY_PARTS:
+                value = days_off(part, exp.cast(day, "DATE"), node.holidays)
+            else:
+                value = sql.call({"weekday": "isodow"}.get(part, part), day)
         column = f"{node.of}_{part}"
         values.append(sql.named(value, column))
-        text = f"{part} of {node.of}"
-        features.append(Feature(f"{name}.{column}", name, "numeric", None, sources, "always", text))
+        text = HOLIDAY_WORDS.get(part, f"{part} of {{}}").format(node.of)
+        window = "always" if alone or rows is None else "latest"
+        features.append(Feature(f"{name}.{column}", name, "numeric", None, sources, window, text))
     on = sql.both(look.owned(), look.seen())
     tree = exp.select(col(ROW, "f"), *values).from_(look.rows())
     if rows is not None:
         tree = tree.join(sub(rows, "t"), on=on, join_type="inner")
+        if not alone:
+            tree = tree.group_by(col(ROW, "f"))
     return features, Query(tree, tables=read)
 
 

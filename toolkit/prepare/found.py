@@ -34,7 +34,7 @@ def found(cohort: Cohort, tables: Tables, engine: Engine, measured: Collection[s
     for table in tables.loaded.values():
         lines += [f"{table.name}: {text}" for text in (*_files(table), *table.remarks)]
         if table.spec.entity and table is not entity:
-            lines += [f"{table.name}: {text}" for text in _strangers(table, entity, engine)]
+            lines += [f"{table.name}: {text}" for text in _strangers(table, entity, tables, engine)]
         if table.left_out:
             keys = sql.call("read_parquet", sql.literal(str(table.left_out)))
             count = engine.one(exp.select(exp.Count(this=exp.Star())).from_(keys))[0]
@@ -59,11 +59,27 @@ def _files(table: Loaded) -> Iterator[str]:
             yield f"`{column}` is in {' and '.join(files)} only, and missing in the rows of the others"
 
 
-def _strangers(table: Loaded, entity: Loaded, engine: Engine) -> Iterator[str]:
-    """Rows of entities that the entity table does not have: no cohort has them."""
+def _strangers(table: Loaded, entity: Loaded, tables: Tables, engine: Engine) -> Iterator[str]:
+    """Rows of entities that neither the entity table has, so that no cohort has them, nor a relation, as neighbours."""
     owner = col(str(table.spec.entity))
-    known = exp.select(col(entity.spec.keys[0])).from_(sql.table(entity.name))
-    known = known.where(exp.not_(exp.Is(this=col(entity.spec.keys[0]), expression=exp.null())))
+    keys = [(entity.name, entity.spec.keys[0])]
+    keys += [
+        (relation.table, end)
+        for relation in tables.dataset.relations.values()
+        if relation.table in tables.loaded
+        for end in relation.ends
+    ]
+    selects = [
+        exp.select(sql.named(col(key), "key"))
+        .from_(sql.table(name))
+        .where(exp.not_(exp.Is(this=col(key), expression=exp.null())))
+        for name, key in keys
+    ]
+    known = (
+        exp.select(col("key")).from_(sub(exp.union(*selects, distinct=True), "k"))
+        if selects[1:]
+        else selects[0]
+    )
     rows, owners = engine.one(
         exp.select(exp.Count(this=exp.Star()), exp.Count(this=exp.Distinct(expressions=[owner])))
         .from_(sql.table(table.name))

@@ -169,6 +169,11 @@ class Look:
         name = f"@{' '.join(length.short for length in lengths)} back"
         return self._carried(name, instant(self.frame, self.frame.at, self.time_type, *lengths))
 
+    def before_cutoff(self, length: Span) -> exp.Column:
+        """A span before the cutoff, wherever windows end."""
+        value = instant(self.frame, CUTOFF, self.time_type, _in_smaller_units(length))
+        return self._carried(f"@cutoff {length.short} back", value)
+
     def since(self, window: Span | str) -> exp.Column:
         """The moment after which a window begins."""
         return self.back(window) if isinstance(window, Span) else self.cutoff
@@ -201,6 +206,13 @@ class Look:
             ),
             "f",
         )
+
+
+def later(time: exp.Expression, length: Span, look: Look) -> exp.Expression:
+    """A table's `@time`, a span later."""
+    if look.time_type == "date":  # lies on the wall clock already
+        return exp.Add(this=time, expression=sql.interval(length))
+    return _moved(time, length, look.frame.zone, exp.Add)
 
 
 def clock_types(table: Loaded) -> tuple[str, str]:

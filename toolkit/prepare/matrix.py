@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Cohort
-from toolkit.config.modalities import EventSequence, RelationGraph
+from toolkit.config.measures import Calendar, Cohort, Expressions
+from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText
 from toolkit.data import sql
@@ -28,13 +29,17 @@ from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, DataError
 from toolkit.modalities import Nodes, Sequences
 from toolkit.prepare import cohort as cohorts
-from toolkit.prepare import graphs, leaks, sequences, texts
+from toolkit.prepare import graphs, leaks, protected, sequences, texts
+from toolkit.prepare.calendars import need_holidays
 from toolkit.prepare.cohort import COHORT, NODES
 from toolkit.prepare.compiled import Compiled, Declaration, Kept, fingerprint
+from toolkit.prepare.expressions import compile_expressions
 from toolkit.prepare.features import CompiledSet, Feature, Tabular, compile_set
 from toolkit.prepare.frame import CUTOFF, ENTITY, ROW, Frame
 from toolkit.prepare.frame import Source as ColumnSource
 from toolkit.prepare.graphs import CompiledGraph, compile_graph
+from toolkit.prepare.panels import compile_panel
+from toolkit.prepare.protected import CompiledProtected
 from toolkit.prepare.results import Results, columns, eligible, mentioned, raw_values
 from toolkit.prepare.sequences import CompiledSequence, compile_sequence
 from toolkit.prepare.targets import compile_target
@@ -62,7 +67,7 @@ class Matrix:
     entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
     [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
     worth: target → what each row brings [rows], where that is declared; sequences, graphs: what rows have
-    besides columns.
+    besides columns; protected: attribute → its group of each row, missing where it is not known [rows].
     """
 
     entity: np.ndarray
@@ -74,6 +79,7 @@ class Matrix:
     worth: dict[str, np.ndarray] = field(default_factory=dict)
     sequences: tuple[Sequences, ...] = ()
     graphs: tuple[Nodes, ...] = ()
+    protected: dict[str, pd.Categorical] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -125,18 +131,27 @@ def compile_all(
     labels = leaks.label_columns(list(targets.values()), tables)
     parts = leaks.split_columns(declaration.split, tables)
     telling = leaks.telling_columns(list(targets.values()), tables)
-    hidden = frozenset({*labels, *parts, *telling})
+    shielded = protected.compile_protected(declaration.protected, tables, frame)
+    hidden = frozenset({*labels, *parts, *telling, *protected.hidden(shielded)})
     tabular: dict[str, Tabular | HashedText] = {}
     events: list[CompiledSequence] = []
     drawn: dict[str, RelationGraph] = {}
     for name, node in declaration.features.items():
+        if isinstance(node, Calendar):
+            need_holidays(name, node, cutoffs, declaration.cohort.timezone)
         if isinstance(node, EventSequence):
             events.append(compile_sequence(name, node, tables, frame))
+        elif isinstance(node, Panel):
+            events.append(compile_panel(name, node, tables, frame))
         elif isinstance(node, RelationGraph):
             drawn[name] = node
-        else:
+        elif not isinstance(node, Expressions):
             tabular[name] = node
     sets = {name: _compile_set(name, node, tables, frame, hidden) for name, node in tabular.items()}
+    columns = {name: part for name, part in sets.items() if not isinstance(part, CompiledText)}
+    for name, node in declaration.features.items():
+        if isinstance(node, Expressions):
+            sets[name] = compile_expressions(name, node, columns, frame)
     nodes, described = rows, sets
     if drawn and (everybody := cohorts.everybody(declaration.cohort)):
         nodes = kept(NODES, everybody, cutoffs, tables, engine, cache)
@@ -152,8 +167,20 @@ def compile_all(
     selections["cohort"] = cohorts.chosen_by(declaration.cohort, tables)
     selections["split"] = parts
     leaks.refuse([*sets.values(), *events, *relations], labels, selections, parts, telling)
+    protected.refuse([*sets.values(), *events, *relations], shielded, labels)
     labels |= dict.fromkeys(parts, "split")
-    compiled = Compiled(tables, cutoffs, list(sets.values()), events, relations, targets, labels, rows, nodes)
+    compiled = Compiled(
+        tables,
+        cutoffs,
+        list(sets.values()),
+        events,
+        relations,
+        targets,
+        labels,
+        rows,
+        nodes,
+        protected=shielded,
+    )
     if not cutoffs:
         _needs_no_cutoffs(compiled, declaration)
     return compiled
@@ -259,8 +286,19 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
                 path = results.of("targets", target.worth, name)
                 fill = target.worth.fills["value"]
                 matrix.worth[name] = raw_values(pq.read_table(path), "value", fill, len(entity))
+    protected.check(compiled.protected, {}, compiled.features)
+    for one in compiled.protected:
+        matrix.protected[one.name] = protected.grouped(one, _protected(one, results, matrix))
     matrix.seconds["total"] = time.perf_counter() - started
     return matrix
+
+
+def _protected(one: CompiledProtected, results: Results, matrix: Matrix) -> Any:
+    """The values of a protected attribute [rows]."""
+    if one.part is None:
+        return matrix.columns[one.node.feature or ""]
+    path = results.of("features", one.part.query, one.name)
+    return columns(path, one.part.features, len(matrix))[one.part.features[0].name]
 
 
 def _columns(path: Path, part: CompiledSet, rows: int) -> dict[str, Any]:

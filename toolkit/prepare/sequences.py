@@ -46,9 +46,10 @@ BATCH = 1 << 20  # events put in their places at a time
 
 @dataclass(frozen=True)
 class CompiledSequence(CompiledSet):
-    """A sequence set: its features are its channels. last: events kept of a row, at most."""
+    """A sequence set: its features are its channels. last: events kept of a row, at most; unit: what they are."""
 
     last: int
+    unit: str = "rows"
 
 
 def compile_sequence(name: str, node: EventSequence, tables: Tables, frame: Frame) -> CompiledSequence:

@@ -15,12 +15,14 @@ from sqlglot import exp
 
 from toolkit.config.measures import (
     Aggregate,
+    AnyOf,
     Classes,
     ColumnTarget,
     Combined,
     EventWithin,
     Inactivity,
     Measure,
+    Silence,
     Target,
     ThresholdTarget,
     TopFraction,
@@ -34,6 +36,7 @@ from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, DataError, did_you_mean
 from toolkit.prepare.cohort import looking_ahead
 from toolkit.prepare.condition import filtered, read_by
+from toolkit.prepare.definitions import happening
 from toolkit.prepare.frame import ENTITY, ROW, Frame, Query, Source, need_column
 from toolkit.prepare.measure import joined_terms, measure, substitute, tables_of, together
 
@@ -95,9 +98,8 @@ def compile_target(name: str, node: Target, tables: Tables, cohort: Frame, engin
         )
     frame = looking_ahead(cohort, horizon, getattr(node, "at", "horizon_end"), engine)
     kind, partly = "binary", False
-    if isinstance(node, EventWithin | Inactivity):
-        of = Aggregate(table=node.table, agg="count", where=node.where, window="horizon")
-        query = measure(of, frame, tables, where)
+    if isinstance(node, EventWithin | Inactivity | Silence | AnyOf):
+        query = happening(node, frame, tables, where)
     elif isinstance(node, Classes):
         query, kind = _classes(node, frame, tables, where), "multiclass"
         partly = any(_looks_back(term) for term in node.terms.values())
@@ -196,6 +198,8 @@ def _label(
         return values >= node.at_least, LabelState("binary")
     if isinstance(node, Inactivity):
         return values == 0, LabelState("binary")
+    if isinstance(node, Silence | AnyOf):
+        return values > 0, LabelState("binary")
     if isinstance(node, ThresholdTarget):
         compare: Callable[..., Any] = {
             ">=": np.greater_equal,

@@ -19,9 +19,10 @@ import numpy as np
 
 from toolkit.config.schema import Config
 from toolkit.data.cache import Cache, digest
-from toolkit.errors import DataError
+from toolkit.errors import DataError, UnfitError
 from toolkit.models.encode import Encoder
 from toolkit.models.ensemble import Ensemble
+from toolkit.models.inputs import Staged
 from toolkit.models.interface import Batch, Fitted
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepared import Prepared
@@ -29,7 +30,7 @@ from toolkit.proof.proof import ROWS, Progress, Proof
 from toolkit.proof.scramble import scramble_rows, some_rows
 from toolkit.registry import models
 from toolkit.training import ensembles, experiment
-from toolkit.training.fitting import Material
+from toolkit.training.fitting import Material, unfit
 from toolkit.training.split import TEST, TRAIN, VALIDATION, Assignment
 from toolkit.tuning.settings import Optuna
 
@@ -73,7 +74,7 @@ def quick(config: Config) -> Config:
     """The configuration with short fits on one thread, and nothing that is only reported."""
     small = {}
     for name, model in config.model.items():
-        update = {key: min(most, getattr(model, key)) for key, most in QUICK.items() if hasattr(model, key)}
+        update = {key: min(most, now) for key, most in QUICK.items() if (now := getattr(model, key, None))}
         if hasattr(model, "learning_rate"):
             update["learning_rate"] = max(model.learning_rate, LEARNING_RATE)
         if hasattr(model, "trainer"):
@@ -127,7 +128,10 @@ def fitted_on_training(
 
     def fit(name: str, model: Any, some: Material) -> tuple[Fitted, float]:
         built = models.get(model.kind).build(model)
-        return built.fit(some.tasks, some.columns, some.train, some.valid, seed=config.seed, threads=1), 0.0
+        with unfit(name, some.tasks):
+            return built.fit(
+                some.tasks, some.columns, some.train, some.valid, seed=config.seed, threads=1
+            ), 0.0
 
     ground = ensembles.Ground.of(config, compiled, matrix, rows, material, fit)
     fitted: dict[str, Fitted] = {}
@@ -138,7 +142,10 @@ def fitted_on_training(
             said = {other: one.predict(none.X, none.modalities) for other, one in fitted.items()}
             fitted[name], _ = ensembles.put_together(model, config.model, fitted, said, ground)
         else:
-            fitted[name], _ = fit(name, model, material)
+            try:
+                fitted[name], _ = fit(name, model, material)
+            except UnfitError as error:
+                ground.failed[name] = ensembles.left_out(name, config.model, error)
     return _digests(states, encoder, fitted, train)
 
 
@@ -157,6 +164,8 @@ def fitted_at_all(
         at = f"{candidate.model} on {candidate.target}"
         found[f"calibration of {at}"] = digest(candidate.calibrator.to_dict())
         found[f"threshold of {at}"] = digest(candidate.threshold.to_dict() if candidate.threshold else None)
+        if candidate.by_group:
+            found[f"thresholds by group of {at}"] = digest(candidate.by_group.to_dict())
     for name, found_out in outcome.studies.items():
         found[f"tuning of {name}"] = digest([found_out.best, found_out.value])
     found["choice of models"] = digest([outcome.chosen(task.name).model for task in outcome.tasks])
@@ -177,6 +186,13 @@ def _digests(
         for scores in model.predict(train.X, train.modalities):
             said.update(np.ascontiguousarray(scores).data)
         found[f"model {name}"] = said.hexdigest()
+        # Trees say the same of rows on another scale, so what a stage was fitted to is looked at by itself.
+        for task, part in zip(model.tasks, getattr(model, "parts", ()), strict=False):
+            if isinstance(part, Staged):
+                arrays = {
+                    key: hashlib.sha256(one.tobytes()).hexdigest() for key, one in part.stage.arrays().items()
+                }
+                found[f"inputs of {name} on {task.name}"] = digest(arrays)
     return found
 
 

@@ -91,6 +91,11 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
         if dealt.dtype != object:
             dealt[at] = dealt[at] * rng.uniform(0, 5, len(at))
         values[name] = dealt
+    shielded = {}
+    for name, groups in matrix.protected.items():
+        codes = groups.codes.copy()
+        codes[at] = rng.permutation(codes[at])
+        shielded[name] = pd.Categorical.from_codes(codes, categories=groups.categories)
     eligible = {}
     for name, mask in matrix.eligible.items():
         eligible[name] = mask.copy()
@@ -102,7 +107,7 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
         dealt_nodes.append(replace(nodes, row_node=row_node))
     return replace(
         matrix, columns=columns, values=values, eligible=eligible, graphs=tuple(dealt_nodes),
-        sequences=tuple(_dealt_events(each, at, rng) for each in matrix.sequences),
+        sequences=tuple(_dealt_events(each, at, rng) for each in matrix.sequences), protected=shielded,
     )  # fmt: skip
 
 
@@ -136,4 +141,5 @@ def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:
         worth={name: worth[rows] for name, worth in matrix.worth.items()},
         sequences=tuple(each.some(rows) for each in matrix.sequences),
         graphs=tuple(nodes.some(rows) for nodes in matrix.graphs),
+        protected={name: groups[rows] for name, groups in matrix.protected.items()},
     )

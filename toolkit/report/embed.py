@@ -42,7 +42,9 @@ def downloads(evidence: Evidence, room: int) -> list[dict[str, Any]]:
             json.dumps(_finite(evidence.metrics), indent=1, default=str).encode(),
         )
     ]
-    files += [(name, "text/csv", content) for name, content in evidence.lists.items()]
+    files += [
+        (name, "text/csv", content) for name, content in (*evidence.lists.items(), *evidence.tables.items())
+    ]
     found: list[dict[str, Any]] = []
     # The smallest first: what they leave of their equal share goes to the larger ones.
     for done, (name, kind, content) in enumerate(sorted(files, key=lambda file: len(file[2]))):
@@ -52,13 +54,15 @@ def downloads(evidence: Evidence, room: int) -> list[dict[str, Any]]:
         if len(content) > limit:
             kept = _whole_lines(content, limit) if kind == "text/csv" else b""
             shown = kept.count(b"\n") - 1
-            where = f"the whole is {'lists/' if kind == 'text/csv' else ''}{name} in the folder of the run"
+            where = (
+                f"the whole is {'lists/' if name in evidence.lists else ''}{name} in the folder of the run"
+            )
             note = f"the first {count(shown)} of {count(lines)} rows; {where}" if shown > 0 else where
             kept = kept if shown > 0 else b""
         uri = f"data:{kind};charset=utf-8;base64,{base64.b64encode(kept).decode()}" if kept else ""
-        found.append({"name": name, "uri": uri, "note": note, "list": kind == "text/csv"})
+        found.append({"name": name, "uri": uri, "note": note, "list": name in evidence.lists})
         room -= len(uri) + 400
-    order = {name: place for place, name in enumerate([*evidence.lists, "metrics.json"])}
+    order = {name: place for place, name in enumerate([*evidence.lists, *evidence.tables, "metrics.json"])}
     return sorted(found, key=lambda file: order[file["name"]])
 
 

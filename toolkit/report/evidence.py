@@ -7,13 +7,18 @@ bootstrap; None where there is none. Curves have at most a few hundred points, w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.evaluation.curves import Bin, Cut
 from toolkit.evaluation.gains import Decile, Gains, Interval
 from toolkit.evaluation.lists import AtSize, Steadiness
+from toolkit.evaluation.tiers import Tier
+from toolkit.training.coherence import Corrected
+
+if TYPE_CHECKING:
+    from toolkit.training.fairness import Judged
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ class ModelLine:
     notes: list[str]
     undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
     behind: tuple[float, float, float] | None = None  # the chosen model's headline metric less its own
+    over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # of an ensemble
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,8 @@ class Example:
     reasons: list[Reason]
     role: str = ""
     predicted: str = ""  # the decided class of several; `probability` is that class's
+    note: str = ""  # how far the reasons are to be believed
+    help: str = ""  # what would bring it to the other side
 
 
 @dataclass(frozen=True)
@@ -143,8 +151,22 @@ class ListLine:
 
 
 @dataclass(frozen=True)
+class Todo:
+    """What to do about a row: by whom and by when, "" where that is not said."""
+
+    action: str
+    owner: str
+    deadline: str
+    not_assigned: str
+
+
+@dataclass(frozen=True)
 class NextList:
-    """The beginning of the list for the newest moment. rows: rank, key, score, reasons; of: how many are ranked."""
+    """The beginning of the list for the newest moment. rows: rank, key, score, reasons; of: how many are ranked.
+
+    tiers: tier, the highest first → how many of all that are ranked; tier: of each row shown; todo: what to do about each
+    row shown; by_action, by_owner: of all actions of the list; remarks: what did not become an action.
+    """
 
     file: str
     day: str
@@ -152,6 +174,12 @@ class NextList:
     listed: int
     of: int
     rows: list[tuple[int, str, float, list[str]]]
+    tiers: dict[str, int] = field(default_factory=dict)
+    tier: list[str] = field(default_factory=list)
+    todo: list[list[Todo]] = field(default_factory=list)
+    by_action: dict[str, int] = field(default_factory=dict)
+    by_owner: dict[str, int] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -194,6 +222,10 @@ class Target:
     listed: int = 0  # rows of the newest list, with a label or without: what `Example.rank` counts
     lists: PastLists | None = None  # where the test has more than one cutoff
     next_list: NextList | None = None  # where the recipe declares one
+    tiers: list[Tier] = field(
+        default_factory=list
+    )  # the lowest first, on the test rows; where there are tiers
+    fairness: Judged | None = None  # where protected attributes are declared
 
 
 @dataclass(frozen=True)
@@ -272,5 +304,7 @@ class Evidence:
     metrics: dict[str, Any]  # metrics.json as written
     lists: dict[str, bytes]  # file name → CSV to embed
     backtest: list[dict[str, Any]] = field(default_factory=list)
-    coherence: dict[str, float] = field(default_factory=dict)
+    coherence: dict[str, Corrected] = field(default_factory=dict)
     tuned: list[Tuned] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 
 from toolkit.config.schema import Config
 from toolkit.evaluation import importance, univariate
-from toolkit.evaluation.effects import effect, number_text, replaced, telling_levels, usual_values
+from toolkit.evaluation.effects import effect, replaced, telling_levels, usual_values
 from toolkit.evaluation.importance import Loss, permutation
 from toolkit.evaluation.metrics import Floats
 from toolkit.modalities import Graph, Modalities, Sequences
+from toolkit.models import shapley
 from toolkit.models.encode import Encoder
 from toolkit.models.explain import Explains
 from toolkit.models.interface import Column, Fitted, Task
@@ -26,16 +28,17 @@ from toolkit.models.one_by_one import OneByOneFitted
 from toolkit.prepare.features import Feature
 from toolkit.prepare.matrix import Matrix
 from toolkit.prepared import Prepared
-from toolkit.report.evidence import Driver, Example, Reason
-from toolkit.report.listed import Listed, days_of, listed, places_among
+from toolkit.report.entities import Helping, examples
+from toolkit.report.evidence import Driver, Example
+from toolkit.report.listed import places_among
+from toolkit.report.lists import file_name, write_csv
 from toolkit.training.experiment import modalities
 from toolkit.training.judge import units
 from toolkit.training.outcome import HEADLINE, Outcome
 from toolkit.training.split import TRAIN
 
 MOST_COLUMNS = 30  # shuffled per target
-REASONS = 5
-LONGEST_VALUE = 200  # characters of a value shown
+SHAPLEY_ROWS = 200  # by the library `shap`: scikit-learn's trees take 10 ms per hundred and row
 USUAL_ROWS = 5_000  # training rows that say what is usual
 
 # Rows are spent by the model's size, and not by the clock, so that the same run says the same: predictions
@@ -45,6 +48,12 @@ CONTRIBUTED = (120_000, 200, 1_000)
 USUAL_TREES = 300  # where a model does not say
 
 
+def check(config: Config) -> None:
+    """What `report.explain_by` needs is installed; ConfigError otherwise."""
+    if config.report.explain_by == "shap":
+        shapley.available()
+
+
 @dataclass(frozen=True)
 class Explained:
     """One target's drivers, strongest first, how they were found, and five entities."""
@@ -52,6 +61,37 @@ class Explained:
     drivers: list[Driver]
     explained_by: str
     examples: list[Example]
+
+
+def write(explained: dict[str, Explained], folder: Path) -> None:
+    """`<target>.csv` of each target that was explained: its drivers, the strongest first, with nothing rounded."""
+    head = [
+        "feature",
+        "description",
+        "loss",
+        "loss_low",
+        "loss_high",
+        "mean_absolute_contribution",
+        "direction",
+    ]
+    for target, one in explained.items():
+        rows = [
+            [
+                d.feature,
+                d.text,
+                _known(d.importance),
+                *(d.interval or (None, None)),
+                d.contribution,
+                d.direction or None,
+            ]
+            for d in one.drivers
+        ]
+        folder.mkdir(exist_ok=True)
+        write_csv(folder / f"{file_name(target)}.csv", head, rows)
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 @dataclass(frozen=True)
@@ -64,11 +104,15 @@ class Head:
 
 
 def explain(
-    config: Config, prepared: Prepared, outcome: Outcome, progress: Callable[[str, float], None] | None = None
+    config: Config,
+    prepared: Prepared,
+    outcome: Outcome,
+    progress: Callable[[str, float], None] | None = None,
+    helping: Helping | None = None,
 ) -> dict[str, Explained]:
-    """Explain each target's chosen model. Deterministic by the seed."""
+    """Explain each target's chosen model. Deterministic by the seed. helping: says what would help an entity."""
     found: dict[str, Explained] = {}
-    looks = _Looks(config, prepared, outcome)
+    looks = Looks(config, prepared, outcome, helping)
     for name, fitted, heads in _chosen(outcome):
         if progress:
             progress(f"explaining {name}: {heads[0].task.name}", len(found) / len(outcome.tasks))
@@ -119,22 +163,28 @@ def rows_for(fitted: Fitted, spend: tuple[int, int, int]) -> int:
     return int(np.clip(budget // trees, least, most))
 
 
-class _Looks:
+class Looks:
     """What explaining needs of a run: rows, their encoding, the features' words."""
 
-    def __init__(self, config: Config, prepared: Prepared, outcome: Outcome) -> None:
-        self.config, self.matrix, self.outcome = config, prepared.matrix, outcome
+    def __init__(
+        self, config: Config, prepared: Prepared, outcome: Outcome, helping: Helping | None = None
+    ) -> None:
+        self.config, self.matrix, self.outcome, self.helping = config, prepared.matrix, outcome, helping
         self.columns: Sequence[Column] = outcome.encoder.columns
         self.features = {feature.name: feature for feature in prepared.compiled.features}
         self.rng = np.random.default_rng(config.seed)
         self.key = places_among(prepared.matrix, outcome)
         train = np.flatnonzero(outcome.assignment.rows(TRAIN))
-        X = self.encode(train[univariate.sample_rows(len(train), USUAL_ROWS, config.seed)])
+        self.train = self.encode(train[univariate.sample_rows(len(train), USUAL_ROWS, config.seed)])
         self.categorical = np.array([column.kind == "categorical" for column in self.columns])
-        self.usual = usual_values(X, self.categorical)
+        self.usual = usual_values(self.train, self.categorical)
 
     def encode(self, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         return encode(self.outcome.encoder, self.matrix, rows)
+
+    def taken(self, rows: NDArray[np.intp]) -> dict[str, Any]:
+        """Some rows' values as they are in the matrix."""
+        return taken(self.matrix.columns, rows)
 
     def besides(self, rows: NDArray[np.intp]) -> Modalities:
         """What the rows have besides columns; it stays as it is while columns are tried."""
@@ -152,7 +202,10 @@ class _Looks:
 
         native = isinstance(fitted, Explains)
         tried = self._strongest(fitted, heads, X, y[rows]) if not native else list(range(len(self.columns)))
-        added = self._added(fitted, heads, X_plain, besides_plain, tried)
+        by_trees = self._by_trees(fitted, heads, X_plain)
+        if by_trees:
+            X_plain = X_plain[:SHAPLEY_ROWS]
+        added = by_trees or self.added(fitted, heads, X_plain, besides_plain, tried)
         sizes = np.array([_per_column(np.abs(values)).mean(axis=0) for values in added])
         scale = sizes.sum(axis=1, keepdims=True)
         order = np.argsort(-(sizes / np.where(scale > 0, scale, 1)).max(axis=0), kind="stable")
@@ -170,16 +223,26 @@ class _Looks:
         for i, head in enumerate(heads):
             drivers = self._drivers(head.task, asked, losses[i], added[i], sizes[i], X_plain)
             drivers = _sorted([*drivers, *_besides(whole, losses[i], len(asked))])
-            words = self._words(name, head.task, native, len(rows), len(plain), asked, sizes[i])
-            found[head.task.name] = Explained(drivers, words, self._examples(fitted, head, asked))
+            how = "native" if native else "trees" if by_trees else "replaced"
+            words = self._words(name, head.task, how, len(rows), len(X_plain), asked, sizes[i])
+            found[head.task.name] = Explained(
+                drivers, words, examples(self, fitted, head, asked, self.helping)
+            )
         return found
+
+    def _by_trees(self, fitted: Fitted, heads: list[Head], X: NDArray) -> list[Floats]:
+        """Per target what each column adds to each of the first rows' scores, by `shap`; [] where it does not."""
+        if self.config.report.explain_by != "shap":
+            return []
+        found = [shapley.tree_shap(fitted, head.place, X[:SHAPLEY_ROWS]) for head in heads]
+        return [one.values for one in found if one] if all(found) else []
 
     def _scores(self, fitted: Fitted, heads: list[Head], X: NDArray, besides: Modalities) -> list[Floats]:
         """Per target the raw score in the units of its labels."""
         predicted = fitted.predict(X, besides)
         return [units(self.config, head.task.name)(predicted[head.place]) for head in heads]
 
-    def _added(
+    def added(
         self, fitted: Fitted, heads: list[Head], X: NDArray, besides: Modalities, columns: Sequence[int]
     ) -> list[Floats]:
         """Per target what each column adds to each row's score [rows, all columns] ([…, classes])."""
@@ -218,69 +281,35 @@ class _Looks:
             mean, low, high = (float(values[place]) for values in (loss.mean, loss.low, loss.high))
             drivers.append(
                 Driver(
-                    column.name, self._text(column), mean, None if np.isnan(low) else (low, high), float(sizes[c]),
+                    column.name, self.text(column), mean, None if np.isnan(low) else (low, high), float(sizes[c]),
                     moves, shape, levels, clear=not np.isnan(mean) and not low <= 0 <= high,
                 )
             )  # fmt: skip
         return drivers
 
-    def _text(self, column: Column) -> str:
+    def text(self, column: Column) -> str:
         feature: Feature | None = self.features.get(column.name)
         return feature.text if feature else column.name
 
     def _words(
-        self, name: str, task: Task, native: bool, rows: int, plain: int, asked: list[int], sizes: Floats
+        self, name: str, task: Task, by: str, rows: int, plain: int, asked: list[int], sizes: Floats
     ) -> str:
         idle, own = int((sizes == 0).sum()), sum(bool(sizes[c]) for c in asked)
         unit = {"binary": "log-odds", "multiclass": "raw score of a class", "regression": "raw score"}[
             task.type
         ]
         how = (
-            f"contributions by the model itself, in {unit}, on {plain:,} of them" if native
+            f"contributions by the model itself, in {unit}, on {plain:,} of them" if by == "native"
+            else f"Shapley values of its trees, on {plain:,} of them" if by == "trees"
             else f"contributions by replacing a value with its usual one in training rows, in units of the score, on {plain:,} of them"
         )  # fmt: skip
         left = len(self.columns) - own - idle
-        rest = f"; {left} weaker {_features(left)} left out" if left and native else ""
+        rest = f"; {left} weaker {_features(left)} left out" if left and by != "replaced" else ""
         rest += f"; {idle} {_features(idle)} not used or not tried" if idle else ""
         return (
             f"{name}: loss of {HEADLINE[task.type]} on {rows:,} validation rows when a feature's values change places; "
             f"{how}; {own} of {len(self.columns)} features{rest}"
         )
-
-    # --- entities ---------------------------------------------------------------------------------
-
-    def _examples(self, fitted: Fitted, head: Head, asked: list[int]) -> list[Example]:
-        """Five rows of the newest test list, with the reasons for their scores."""
-        entries = listed(self.matrix, self.outcome, head.index, self.key)
-        chosen = _telling(entries, head.task)
-        if not chosen:
-            return []
-        at = np.array([entries.rows[place] for place in chosen.values()])
-        X, raw = self.encode(self.matrix_rows(at)), taken(self.matrix.columns, self.matrix_rows(at))
-        [added] = self._added(fitted, [head], X, self.besides(self.matrix_rows(at)), asked)
-        if head.task.type == "multiclass":
-            added = added[np.arange(len(at)), :, entries.decision[list(chosen.values())]]
-        days = days_of(entries.cutoff, self.config.cohort.timezone)
-        out = []
-        for i, (role, place) in enumerate(chosen.items()):
-            strongest = [
-                int(c) for c in np.argsort(-np.abs(added[i]), kind="stable")[:REASONS] if added[i, c]
-            ]
-            reasons = [
-                Reason(self.columns[c].name, _value(raw[self.columns[c].name], i), float(added[i, c]),
-                       self._text(self.columns[c]))
-                for c in strongest
-            ]  # fmt: skip
-            label = entries.y[place]
-            out.append(
-                Example(
-                    entity=str(entries.entity[place]), cutoff=days[place], score=float(entries.strength[place]),
-                    probability=None if head.task.type == "regression" else float(entries.probability[place]),
-                    label=None if np.isnan(label) else float(label), rank=place + 1, reasons=reasons, role=role,
-                    predicted=head.task.classes[int(entries.decision[place])] if head.task.type == "multiclass" else "",
-                )
-            )  # fmt: skip
-        return out
 
     def matrix_rows(self, test: NDArray[np.intp]) -> NDArray[np.intp]:
         """Positions among test rows → positions in the matrix."""
@@ -336,48 +365,3 @@ def _features(many: int) -> str:
 def _per_column(values: Floats) -> Floats:
     """[rows, columns, classes] → [rows, columns], the mean over classes."""
     return values.mean(axis=2) if values.ndim == 3 else values
-
-
-def _telling(entries: Listed, task: Task) -> dict[str, int]:
-    """Role → place in the list, of labelled rows; each row once.
-
-    best: the highest score; threshold: the last one to be acted upon (without a threshold, the middle);
-    unexpected_no, unexpected_yes: what the scores got most wrong; low: three quarters down the list.
-    """
-    has = np.flatnonzero(~np.isnan(entries.y))
-    if not len(has):
-        return {}
-    y = entries.y[has]
-    acted = has[entries.decision[has] == 1] if task.type == "binary" else has[:0]
-    high_first, low_first = has, has[::-1]
-    if task.type == "regression":
-        gap = entries.strength[has] - y
-        high_first, low_first = has[np.argsort(-gap, kind="stable")], has[np.argsort(gap, kind="stable")]
-        came = np.ones(len(entries.y), bool)
-        wrong = came
-    else:
-        right = entries.decision == entries.y if task.type == "multiclass" else entries.y == 1
-        came, wrong = right, ~right
-    wanted = {
-        "best": has,
-        "threshold": np.concatenate([acted[::-1][:1], has[len(has) // 2 :]]),
-        "unexpected_no": high_first[wrong[high_first]],
-        "unexpected_yes": low_first[came[low_first]],
-        "low": has[3 * len(has) // 4 :],
-    }
-    chosen: dict[str, int] = {}
-    for role, places in wanted.items():
-        free = (int(place) for place in places[: len(wanted)] if place not in chosen.values())
-        place = next(free, None)
-        if place is not None:
-            chosen[role] = place
-    return chosen
-
-
-def _value(column: Any, row: int) -> str:
-    """A value as people read it; a long text is cut."""
-    if isinstance(column, pd.Categorical):
-        code = column.codes[row]
-        text = "missing" if code == -1 else str(column.categories[code])
-        return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
-    return number_text(column[row])

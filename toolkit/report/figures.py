@@ -89,6 +89,11 @@ def fixed(value: Any) -> str:
     return _minus(f"{value:.3f}") if is_number(value) else NONE
 
 
+def fixed2(value: Any) -> str:
+    """Two digits, whatever the size: ratios beside each other."""
+    return _minus(f"{value:.2f}") if is_number(value) else NONE
+
+
 def signed(value: Any, digits: int = 3) -> str:
     text = figure(value, digits)
     return f"+{text}" if is_number(value) and value > 0 else text

@@ -58,12 +58,13 @@ def gather(
     environment: Mapping[str, Any],
     tuned: Sequence[Tuned] = (),
     next_lists: Mapping[str, NextList] | None = None,
+    tables: Mapping[str, bytes] | None = None,
 ) -> Evidence:
     """All that a report says of the newest split.
 
     explained: of `explain`; facts, metrics, environment: of `record`, as the run writes them; resolved: the
     configuration as YAML without secrets; lists: file name → the CSV as written; next_lists: target → the
-    list for the newest moment.
+    list for the newest moment; tables: further CSV files.
     """
     sight = _Sight(config, prepared, outcome, places_among(prepared.matrix, outcome))
     targets = [
@@ -83,7 +84,7 @@ def gather(
         seconds=dict(metrics["seconds"]), targets=targets, overlap=_overlap(sight),
         data=data_of(config, prepared, outcome, strongest), card=model_card(config, prepared, outcome, environment),
         config=resolved, metrics=plain(dict(metrics)), lists=dict(lists), backtest=list(facts["backtest"]),
-        coherence=dict(outcome.coherence), tuned=list(tuned),
+        coherence=dict(outcome.coherence), remarks=list(outcome.remarks), tuned=list(tuned), tables=dict(tables or {}),
     )  # fmt: skip
 
 
@@ -130,7 +131,8 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         groups=[_reasoned(_dated(group, zone), task) for group in chosen.groups], drivers=explained.drivers,
         explained_by=explained.explained_by, examples=explained.examples, confusion=table, per_class=classes,
         residuals=missed, list_file=name if name in lists else "", listed=len(entries.rows),
-        lists=_past_lists(sight.config, outcome, task),
+        lists=_past_lists(sight.config, outcome, task), tiers=outcome.tiers.get(task.name, []),
+        fairness=outcome.fairness.get(task.name),
     )  # fmt: skip
 
 
@@ -151,7 +153,7 @@ def _line(config: Config, task: Task, candidate: Candidate) -> ModelLine:
         validation=_known(candidate.validation.get(HEADLINE[task.type])), test=candidate.test,
         intervals={name: ends for name, ends in candidate.intervals.items() if not math.isnan(ends[0])},
         margin=known_margin(candidate), seconds=candidate.seconds, notes=list(candidate.notes),
-        undefined=dict(candidate.undefined),
+        undefined=dict(candidate.undefined), over_members=dict(candidate.over_members),
         behind=None if candidate.behind is None or np.isnan(candidate.behind).any() else candidate.behind,
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from toolkit.prepared import Prepared
 from toolkit.report.evidence import Data, Distribution, Drift
 from toolkit.report.explain import encode
 from toolkit.report.listed import days_of
+from toolkit.training.fairness import gates_of
 from toolkit.training.outcome import Outcome
 from toolkit.training.split import NAMES, TEST, TRAIN, VALIDATION
 
@@ -160,12 +161,27 @@ def model_card(
         "dates": dates or {"cutoffs": "none: the tables have no clock"},
         "rows": outcome.assignment.counts(),
         "models": {task.name: outcome.chosen(task.name).model for task in outcome.tasks},
+        **_protected(config, outcome),
         "limits": _limits(prepared, outcome),
         "seed": config.seed,
         "environment": {key: value for key, value in environment.items() if key != "overrides"},
         "data fingerprints": {table.name: table.digest_of() for table in prepared.tables.loaded.values()},
         "how to score": "python -m toolkit score run=<this folder> input=<folder with the tables>" + (" cutoff=latest" if dates else ""),
     }  # fmt: skip
+
+
+def _protected(config: Config, outcome: Outcome) -> dict[str, Any]:
+    """Protected attributes and what became of the gates, where such are declared."""
+    if not (declared := config.fairness.attributes):
+        return {}
+    found: dict[str, Any] = {
+        name: "a feature" if node.as_feature else "no feature; read to judge decisions"
+        for name, node in declared.items()
+    }
+    if wanted := config.fairness.mitigation:
+        found[wanted.attribute] += f"; decisions by a threshold for each group ({wanted.constraint})"
+    gates = [str(gate) for gate in gates_of(outcome)]
+    return {"protected attributes": found} | ({"fairness gates": gates} if gates else {})
 
 
 def _limits(prepared: Prepared, outcome: Outcome) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.evaluation.tiers import names_of
 from toolkit.evaluation.ties import best_first, places
 from toolkit.prepare.matrix import Matrix
 from toolkit.report.listed import days_of, listed, places_among
@@ -17,8 +18,13 @@ from toolkit.report.lists import file_name, write_csv
 from toolkit.training.experiment import Outcome
 
 
-def write_predictions(matrix: Matrix, outcome: Outcome, path: Path) -> None:
-    """Validation and test rows: keys, labels, and score, probability and decision of every model."""
+def write_predictions(
+    matrix: Matrix, outcome: Outcome, path: Path, tiers: Mapping[str, float] | None = None
+) -> None:
+    """Validation and test rows: keys, labels, and score, probability and decision of every model.
+
+    tiers: the declared ones; those of targets that have them are written.
+    """
     rows, n = outcome.rows, outcome.n_valid
     columns: dict[str, Any] = {
         "entity": pa.array(matrix.entity[rows].tolist(), pa.string()), "cutoff": pa.array(matrix.cutoff[rows]),
@@ -40,6 +46,9 @@ def write_predictions(matrix: Matrix, outcome: Outcome, path: Path) -> None:
                 scores.decision,
                 full=candidate.model == chosen,
             )
+        if tiers and task.name in outcome.tiers:
+            probability = outcome.scores[(chosen, task.name)].probability
+            columns |= tier_column(task.name, probability, tiers, matrix.eligible[task.name][rows])
     pq.write_table(pa.table(columns), path)
 
 
@@ -62,6 +71,13 @@ def score_columns(
     if kind == "binary" and full:
         found |= {f"{prefix}.probability": probability, f"{prefix}.decision": decision}
     return found
+
+
+def tier_column(
+    target: str, probability: np.ndarray, tiers: Mapping[str, float], applies: np.ndarray
+) -> dict[str, Any]:
+    """The tier of each row, the same in a run and in scoring; none where the target does not apply."""
+    return {f"{target}.tier": pa.array(names_of(probability, tiers, applies), pa.string())}
 
 
 def write_lists(size: int, matrix: Matrix, outcome: Outcome, zone: str, folder: Path) -> None:

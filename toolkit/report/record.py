@@ -11,12 +11,18 @@ from typing import Any
 
 from toolkit import __version__
 from toolkit.config.schema import Config
+from toolkit.evaluation import tiers
 from toolkit.prepared import Prepared
+from toolkit.report import fairness_words
+from toolkit.report.lists import write_csv
 from toolkit.report.predictions import write_lists, write_predictions
 from toolkit.report.rejected import write_rejected
 from toolkit.runfolder import write_json
 from toolkit.training.experiment import HEADLINE, Outcome, library_versions
+from toolkit.training.fairness import failed_gates
 from toolkit.workplace import Workplace
+
+FAIRNESS = "fairness.csv"
 
 
 def fold_lines(outcome: Outcome) -> list[dict[str, Any]]:
@@ -56,7 +62,9 @@ def write_data(prepared: Prepared, folder: Path) -> None:
 def write_outcome(config: Config, prepared: Prepared, outcome: Outcome, folder: Path) -> None:
     """What came out: audit, predictions, ranked lists, and what tuning tried."""
     write_json(folder / "audit.json", [finding.to_dict() for finding in outcome.findings])
-    write_predictions(prepared.matrix, outcome, folder / "predictions.parquet")
+    write_predictions(prepared.matrix, outcome, folder / "predictions.parquet", config.listing.tiers)
+    if outcome.fairness:
+        write_csv(folder / FAIRNESS, fairness_words.HEADER, fairness_words.table(outcome.fairness))
     if outcome.studies:
         write_json(folder / "tuning.json", {name: asdict(found) for name, found in outcome.studies.items()})
     zone = config.cohort.timezone
@@ -79,13 +87,15 @@ def metrics_of(
             "base_rates": outcome.base_rates[task.name], "label_state": outcome.states[task.name].to_dict(),
             "chosen": outcome.chosen(task.name).model,
             "models": {c.model: {"validation": c.validation, "test": c.test, "interval_95": c.intervals, "undefined": c.undefined,
-                                 "over_rule": c.margin, "behind_chosen": c.behind, "per_list": [asdict(at) for at in c.per_list],
+                                 "over_rule": c.margin, "behind_chosen": c.behind, "over_members": c.over_members, "per_list": [asdict(at) for at in c.per_list],
                                  "steadiness": c.steadiness and asdict(c.steadiness), "beats_chance": c.beats_chance, "fit_seconds": c.seconds, "notes": c.notes,
-                                 "threshold": c.threshold and c.threshold.to_dict(),
+                                 "threshold": c.threshold and c.threshold.to_dict(), "thresholds_by_group": c.by_group and c.by_group.to_dict(),
                                  "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason, "before": c.uncalibrated},
                                  "validation_basis": c.basis}
                        for c in outcome.of(task.name)},
             "groups": outcome.chosen(task.name).groups, "lists": outcome.lists.get(task.name, []),
+            "tiers": tiers.figures(outcome.tiers[task.name]) if task.name in outcome.tiers else None,
+            "fairness": asdict(outcome.fairness[task.name]) if task.name in outcome.fairness else None,
         }  # fmt: skip
     weights = {name: target.weight for name, target in config.target.items()}
     binary = [t.name for t in outcome.tasks if t.type == "binary"]
@@ -97,8 +107,10 @@ def metrics_of(
             for m in ("roc_auc", "pr_auc", "f1")
         }
     return {
-        "recipe": config.name, "targets": targets, "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
-        "test_label_reads": outcome.test_reads, "coherence_corrected_share": outcome.coherence, "unseen_levels": outcome.unseen, "of_no_use": outcome.idle,
+        "recipe": config.name, "failed_gates": failed_gates(outcome), "targets": targets,
+        "weighted_mean_of_binary_targets": mean, "rows": outcome.assignment.counts(),
+        "test_label_reads": outcome.test_reads, "remarks": outcome.remarks, "coherence": {chain: {"corrected_share": one.share, "mean_move": one.move} for chain, one in outcome.coherence.items()},
+        "unseen_levels": outcome.unseen, "of_no_use": outcome.idle,
         "tuning": {name: {"metric": found.metric, "best": found.best, "value": found.value, "trials": len(found.trials)}
                    for name, found in outcome.studies.items()},
         "backtest": backtest, "seconds": work.seconds | {"total": time.perf_counter() - begun}, "built": work.cache.built,

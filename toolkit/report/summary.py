@@ -14,7 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.config.paths import readable
+from toolkit.report import fairness_words
 from toolkit.report.list_words import typical
+from toolkit.report.members import against_members
+from toolkit.report.record import FAIRNESS
 from toolkit.report.words import FEW, USELESS
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 
@@ -234,7 +237,13 @@ def where(folder: Path) -> list[str]:
         lines.append(
             f"lists: {here}/lists/" + (lists[0].name if len(lists) == 1 else f" ({len(lists)} files)")
         )
-    lines += [f"list: {here}/{path.name}" for path in sorted(folder.glob("*.csv")) if "." not in path.stem]
+    lines += [
+        f"list: {here}/{path.name}"
+        for path in sorted(folder.glob("*.csv"))
+        if "." not in path.stem and path.name != FAIRNESS
+    ]
+    lines += [f"actions: {here}/{path.name}" for path in sorted(folder.glob("*.actions.csv"))]
+    lines += [f"fairness: {here}/{FAIRNESS}"] if (folder / FAIRNESS).exists() else []
     if (folder / "bundle").exists():
         lines.append(f"bundle: {here}/bundle")
     return [*lines, f"files: {here}"]
@@ -255,9 +264,19 @@ def warnings_line(warned: Sequence[str]) -> list[str]:
 
 def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     """What to know besides the models: leaks, assumptions, rejected rows, older folds."""
-    lines = [
+    lines = [*outcome.remarks]
+    lines += [
+        f"{task.name}: {against_members(one.model, HEADLINE[task.type], one.over_members)}"
+        for task in outcome.tasks
+        for one in outcome.of(task.name)
+        if one.over_members
+    ]
+    lines += [
         line for task in outcome.tasks if task.type == "binary" for line in _of_lists(outcome, task.name)
     ]
+    lines += [line for target in outcome.tiers for line in _of_tiers(outcome, target)]
+    for target, judged in outcome.fairness.items():
+        lines += [*fairness_words.lines(target, judged), *fairness_words.gate_lines(judged.gates)]
     asked = [finding for finding in outcome.findings if finding.answer is None]
     if asked:
         lines.append(f"leak audit: {len(asked)} to look at")
@@ -269,6 +288,7 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     if outcome.idle:
         named = [f"{name} ({why})" for name, why in outcome.idle.items()]
         lines.append(f"of no use in training rows: {', '.join(named[:8])}" + (" …" if len(named) > 8 else ""))
+    lines += facts.get("actions", [])
     lines += [f"assumed: {text}" for text in facts["assumptions"]]
     lines += [f"found: {text}" for text in facts.get("found", [])]
     lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]
@@ -283,8 +303,9 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
         f"backtest {target}, {model}: {metric} {', '.join(values)}"
         for (target, model, metric), values in folds.items()
     ]
-    for chain, share in outcome.coherence.items():
-        lines.append(f"coherent {chain}: {share:.2%} of rows corrected")
+    for chain, found in outcome.coherence.items():
+        by = f", by {found.move:.2%} on average" if found.share else ""
+        lines.append(f"coherent {chain}: {found.share:.2%} of rows corrected{by}")
     return lines
 
 
@@ -322,6 +343,27 @@ def _of_lists(outcome: Outcome, target: str) -> list[str]:
     return lines
 
 
+def _of_tiers(outcome: Outcome, target: str) -> list[str]:
+    """One line for each tier, the highest first: what it promises, what happened, and what acting from it on costs."""
+
+    def said(value: float, ends: tuple[float, float]) -> str:
+        return "–" if math.isnan(value) else f"{value:.1%}" + ("" if math.isnan(ends[0]) else f" [{ends[0]:.1%}, {ends[1]:.1%}]")  # fmt: skip
+
+    lines = []
+    for tier in reversed(outcome.tiers[target]):
+        text = f"tier {tier.name}, from {tier.least:g}, {target}: {tier.rows:,} of the test rows"
+        if tier.rows:
+            text += f", {said(tier.observed, tier.observed_interval)} say yes (promised {tier.mean_probability:.1%})"
+        on = tier.acting
+        if on.rows and tier.least:
+            text += f"; acting from here on: precision {said(on.precision, on.precision_interval)}"
+            text += f", false positives {said(on.false_positive_rate, on.false_positive_rate_interval)}"
+        lines.append(text)
+    if outcome.chosen(target).calibrator.method == "identity":
+        lines.append(f"tiers of {target} stand on scores that are not calibrated (calibration: none)")
+    return lines
+
+
 def _number_and_ends(group: dict[str, Any], metric: str) -> str:
     low, high = group.get("interval_95", {}).get(metric, (math.nan, math.nan))
     return number(group[metric]) + ("" if math.isnan(low) else f" [{number(low)}, {number(high)}]")
@@ -342,9 +384,15 @@ def markdown(outcome: Outcome, facts: dict[str, Any]) -> str:
             for line in rows_of(outcome, task.name, task.type, metrics)
         ]
         lines += ["", _cell(verdict(outcome, task.name, task.type)) + ".", ""]
-        threshold = outcome.chosen(task.name).threshold
-        if threshold is not None:
+        chosen = outcome.chosen(task.name)
+        if (threshold := chosen.threshold) is not None:
             lines += [_cell(f"Threshold {threshold.value:.6g}: {threshold.reason}."), ""]
+        if (by_group := chosen.by_group) is not None:
+            each = ", ".join(f"{name} {value:.6g}" for name, value in by_group.values.items())
+            lines += [
+                _cell(f"Instead of it, by group of {by_group.attribute}: {each} ({by_group.reason})."),
+                "",
+            ]
     lines += [
         "## Run",
         "",

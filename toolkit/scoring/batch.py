@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,11 @@ from toolkit.prepare.frame import as_clock, clock_types
 from toolkit.prepare.matrix import Declaration, Matrix
 from toolkit.prepare.targets import applies_to, horizon_of
 from toolkit.report.lists import file_name
-from toolkit.report.predictions import days_of, score_columns, write_list
+from toolkit.report.predictions import days_of, score_columns, tier_column, write_list
 from toolkit.report.rejected import write_rejected
 from toolkit.scoring import history
 from toolkit.training.coherence import cohere
+from toolkit.training.mitigation import decide_by_group
 from toolkit.training.threshold import decide_among
 
 
@@ -134,7 +136,7 @@ def newest(tables: Tables, declaration: Declaration) -> tuple[datetime, ...]:
 
 def without_labels(declared: Declaration) -> Declaration:
     """What scoring needs of a declaration."""
-    return Declaration(declared.dataset, declared.cohort, {}, declared.features)
+    return Declaration(declared.dataset, declared.cohort, {}, declared.features, protected=declared.protected)
 
 
 def tables_of(scorer: Scorer) -> list[str]:
@@ -240,6 +242,50 @@ def predict(
     """Encoded rows to scores, probabilities and decisions of every target."""
     lists = matrix.cutoff.astype("datetime64[s]").astype(str)
     place = places(matrix.entity)
+    said = say(scorer, X, modalities, eligible, lists, place, matrix.protected)
+    raw, probability, decision = said.raw, said.probability, said.decision
+    columns: dict[str, Any] = {
+        "entity": pa.array(matrix.entity.tolist(), pa.string()),
+        "cutoff": pa.array(matrix.cutoff),
+    }
+    for head in scorer.heads:
+        columns |= score_columns(
+            head.name, head.type, head.classes, raw[head.name], probability[head.name], decision[head.name]
+        )
+        if tiers := scorer.listing.tiers_for(head.name, head.type):
+            columns |= tier_column(head.name, probability[head.name], tiers, eligible[head.name])
+        if not eligible[head.name].all():
+            columns[f"{head.name}.applies"] = eligible[head.name]
+    return Scored(
+        matrix, tables, X, modalities, pa.table(columns), raw, probability, decision, eligible, said.others, unseen,
+        cutoffs, place,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a bundle's models say of rows: target → [rows] or [rows, classes]; others: as in `Scored`."""
+
+    raw: dict[str, np.ndarray]
+    probability: dict[str, np.ndarray]
+    decision: dict[str, np.ndarray]
+    others: dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+
+
+def say(
+    scorer: Scorer,
+    X: np.ndarray,
+    modalities: Modalities,
+    eligible: dict[str, np.ndarray],
+    lists: np.ndarray,
+    place: np.ndarray,
+    groups: Mapping[str, Any] = MappingProxyType({}),
+) -> Said:
+    """Scores, calibrated and coherent probabilities, and decisions of every target.
+
+    X: float32 [rows, columns]; eligible: target → [rows]; lists: the list that each row belongs to [rows];
+    place: of `ties.places` [rows]; groups: protected attribute → [rows], where thresholds differ by one.
+    """
     by_model = {name: fitted.predict(X, modalities) for name, fitted in scorer.models.items()}
     raw = {head.name: by_model[head.model][head.position] for head in scorer.heads}
     raw |= {head.name: np.expm1(raw[head.name]) for head in scorer.heads if head.logged}
@@ -250,12 +296,12 @@ def predict(
         score = np.expm1(score) if head.logged else score
         others[head.model, head.name] = (score, head.calibrator.apply(score))
     decision = {}
-    columns: dict[str, Any] = {
-        "entity": pa.array(matrix.entity.tolist(), pa.string()),
-        "cutoff": pa.array(matrix.cutoff),
-    }
     for head in scorer.heads:
-        if head.threshold is not None:
+        if head.by_group is not None:
+            decision[head.name] = decide_by_group(
+                head.by_group, raw[head.name], groups[head.by_group.attribute], lists, place, eligible[head.name]
+            )  # fmt: skip
+        elif head.threshold is not None:
             decision[head.name] = decide_among(
                 head.threshold, raw[head.name], lists, place, eligible[head.name]
             )
@@ -266,16 +312,7 @@ def predict(
     for chain in scorer.coherent:
         in_order, acted, _ = cohere(chain, probability, decision, eligible)
         probability, decision = probability | in_order, decision | acted
-    for head in scorer.heads:
-        columns |= score_columns(
-            head.name, head.type, head.classes, raw[head.name], probability[head.name], decision[head.name]
-        )
-        if not eligible[head.name].all():
-            columns[f"{head.name}.applies"] = eligible[head.name]
-    return Scored(
-        matrix, tables, X, modalities, pa.table(columns), raw, probability, decision, eligible, others, unseen, cutoffs,
-        place,
-    )  # fmt: skip
+    return Said(raw, probability, decision, others)
 
 
 def write(scorer: Scorer, scored: Scored, folder: Path) -> list[str]:
@@ -320,6 +357,10 @@ def account(scorer: Scorer, scored: Scored) -> list[str]:
         if table.ignored:
             lines.append(f"in {table.origin}, not used: {', '.join(table.ignored)}")
     lines += scored.found
+    lines += [f"the run failed a fairness gate, which was accepted: {gate}" for gate in scorer.gates]
+    for name, groups in scored.matrix.protected.items():
+        if unknown := int((groups.codes < 0).sum()):
+            lines.append(f"`{name}` is unknown for {unknown:,} rows, which the common threshold decides")
     lines += [
         f"{name}: {count:,} rows hold a level never seen in training"
         for name, count in scored.unseen.items()

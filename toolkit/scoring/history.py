@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
 from toolkit.config.measures import Aggregate, Condition, Measures, Windows
+from toolkit.config.modalities import Panel
 from toolkit.config.node import Node
 from toolkit.config.time import span
 from toolkit.data import rhythm
@@ -113,6 +115,14 @@ def _windows(node: Node) -> Iterator[tuple[str, str]]:
             long = [feature.long] if feature.long else []
             own = long if feature.aggs == ["acceleration"] else [*(feature.windows or node.windows), *long]
             yield from ((node.table, window) for window in own)
+    elif isinstance(node, Panel):
+        length = str(replace(node.step, count=node.last * node.step.count))
+        yield from ((table, length) for table in node.by_table())
+        yield from (
+            (channel.table or node.table or "", "all")
+            for channel in node.channels.values()
+            if channel.fill == "last"
+        )
     elif isinstance(found := getattr(node, "table", None), str):
         yield found, "all"
     else:

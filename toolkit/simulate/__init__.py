@@ -7,5 +7,8 @@ package registers every world in `toolkit.registry.worlds`; numpy and pyarrow lo
 
 from __future__ import annotations
 
+from toolkit.simulate import chat as chat
+from toolkit.simulate import clients as clients
 from toolkit.simulate import donors as donors
+from toolkit.simulate import mailings as mailings
 from toolkit.simulate import portals as portals

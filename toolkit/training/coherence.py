@@ -7,6 +7,7 @@ nearest non-decreasing ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,16 +15,34 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Corrected:
+    """What `project` did. share: of rows that were out of order; move: mean distance of the probabilities moved."""
+
+    share: float
+    move: float
+
+    @classmethod
+    def of(cls, before: ArrayLike, after: ArrayLike) -> Corrected:
+        """From [rows, chain] before and after; zeros without rows."""
+        distance = np.abs(np.asarray(after, dtype=np.float64) - np.asarray(before))
+        moved = distance > 0
+        return cls(
+            float(moved.any(axis=1).mean()) if len(moved) else 0.0,
+            float(distance[moved].mean()) if moved.any() else 0.0,
+        )
+
+
 def cohere(
     chain: Sequence[str],
     probability: Mapping[str, Floats],
     decision: Mapping[str, NDArray],
     eligible: Mapping[str, NDArray[np.bool_]],
-) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]], float]:
+) -> tuple[dict[str, Floats], dict[str, NDArray[np.bool_]], Corrected]:
     """A chain of targets, narrowest first, whose probabilities are in order and whose decisions are nested.
 
     probability, decision, eligible: target → [rows]; nobody is acted on for a target that does not apply
-    to them. Returns probabilities and decisions of the chain, and the share of rows that were out of order.
+    to them. Returns probabilities and decisions of the chain, and how much had to be corrected.
     """
     before = np.column_stack([probability[name] for name in chain])
     after = project(before)
@@ -31,7 +50,7 @@ def cohere(
     return (
         {name: after[:, index] for index, name in enumerate(chain)},
         {name: acted[:, index] & eligible[name] for index, name in enumerate(chain)},
-        corrected_share(before, after),
+        Corrected.of(before, after),
     )
 
 
@@ -55,12 +74,6 @@ def project(probabilities: ArrayLike) -> Floats:
     in_order = (np.diff(p, axis=1) >= 0).all(axis=1)
     out[in_order] = p[in_order]
     return np.clip(out, p.min(axis=1, keepdims=True), p.max(axis=1, keepdims=True)) if chain else out
-
-
-def corrected_share(before: ArrayLike, after: ArrayLike) -> float:
-    """Share of rows that `project` had to move, from [rows, chain] before and after; 0 without rows."""
-    moved = (np.asarray(before, dtype=np.float64) != np.asarray(after)).any(axis=1)
-    return float(moved.mean()) if len(moved) else 0.0
 
 
 def nested(decisions: ArrayLike) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from toolkit.config.schema import Config, RollingSplit
 from toolkit.data.cache import Cache, digest
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, UnfitError
 from toolkit.evaluation.door import TestDoor
 from toolkit.evaluation.ties import places
 from toolkit.modalities import Modalities
@@ -22,7 +22,7 @@ from toolkit.models.interface import Batch, Column, Task
 from toolkit.prepare import audit as audits
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepare.targets import LabelState, labels
-from toolkit.training import ensembles
+from toolkit.training import ensembles, fairness
 from toolkit.training.crossfit import deal
 from toolkit.training.fitting import (
     BASELINES,
@@ -131,11 +131,18 @@ def run_split(
             fitted, seconds = ensembles.put_together(model, declared, outcome.fitted, held.said, ground)
             held.said[name] = ensembles.fair(fitted, held.said, valid.y, held.fold)
             outcome.fitted[name] = fitted
+            outcome.remarks += [f"{name}: {line}" for line in fitted.remarks]
         else:
-            outcome.fitted[name], seconds = fit(name, model, material, config, cache, progress)
+            try:
+                outcome.fitted[name], seconds = fit(name, model, material, config, cache, progress)
+            except UnfitError as error:
+                ground.failed[name] = ensembles.left_out(name, declared, error)
+                outcome.remarks.append(f"left out: {ground.failed[name]}")
+                continue
         progress(f"judging on validation rows: {name}", number / len(outcome.models))
         judge_validation(config, outcome, name, seconds, held)
     choose_models(config, outcome)
+    fairness.mitigate(config, outcome, matrix, held)
     make_coherent(config, outcome, eligible)
 
     progress("evaluating on the test rows", 0.0)

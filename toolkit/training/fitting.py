@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ import numpy as np
 
 from toolkit.config.schema import Config
 from toolkit.data.cache import Cache, code_digest, digest
+from toolkit.errors import UnfitError, UserError, raise_interruption
 from toolkit.models import store
 from toolkit.models.interface import Batch, Column, Fitted, Task
 from toolkit.registry import models
 
 BASELINES = ("prior", "rule")
+# What a model raises where its code is wrong, and not its data: that stays a bug, with its traceback.
+BUGS = (TypeError, AttributeError, NameError, LookupError, AssertionError, NotImplementedError)
 Progress = Callable[[str, float], None]
 
 
@@ -73,6 +77,7 @@ def fit(
 ) -> tuple[Fitted, float]:
     """Fit one model on all tasks, or find it. Returns the fitted model and the seconds that it took.
 
+    name: the model's, and behind a comma which of its fits it is. Raises UnfitError if it cannot be fitted.
     A model that fits its tasks one by one has an entry in the cache for each: a target more is a fit more.
     """
     component = models.get(model.kind)
@@ -118,11 +123,34 @@ def _fit(
         now = f", {running[0]} {running[1]:.4f}" if running else ""
         progress(f"fitting {name}: {target} {done}/{total}{now}", done / max(total, 1))
 
-    fitted = built.fit(
-        material.tasks, material.columns, material.train, material.valid,
-        seed=config.seed, threads=threads(config), progress=tell, **({"keep": keep} if keep else {}),
-    )  # fmt: skip
+    with unfit(name, material.tasks):
+        fitted = built.fit(
+            material.tasks, material.columns, material.train, material.valid,
+            seed=config.seed, threads=threads(config), progress=tell, **({"keep": keep} if keep else {}),
+        )  # fmt: skip
     return fitted, time.perf_counter() - begun
+
+
+@contextmanager
+def unfit(name: str, tasks: Sequence[Task]) -> Iterator[None]:
+    """Raise UnfitError, which names the model and its targets, for whatever keeps it from being fitted."""
+    what = f"{name} on " + ", ".join(f"`{task.name}`" for task in tasks)
+    try:
+        yield
+    except BUGS as error:
+        error.add_note(f"while fitting {what}")
+        raise
+    except Exception as error:
+        raise_interruption(error)
+        ours = isinstance(error, UserError)
+        lines = str(error).strip().splitlines()
+        said = error.what if isinstance(error, UserError) else lines[0] if lines else type(error).__name__
+        raise UnfitError(
+            f"{what} could not be fitted: {said}",
+            where=(error.where if ours else None) or f"model.{name.partition(',')[0]}",  # type: ignore[attr-defined]
+            why=error.why if ours else f"{type(error).__name__}, raised by the model's own library",  # type: ignore[attr-defined]
+            fix=error.fix if ours else "other settings for it, or a line-up without it",  # type: ignore[attr-defined]
+        ) from error
 
 
 def threads(config: Config) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.config.schema import Config
-from toolkit.evaluation import metrics
+from toolkit.evaluation import metrics, tiers
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, difference, interval
 from toolkit.evaluation.curves import auc_error
 from toolkit.evaluation.gains import Z
@@ -19,6 +19,7 @@ from toolkit.evaluation.ties import places
 from toolkit.modalities import Modalities
 from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
+from toolkit.training import fairness
 from toolkit.training.calibration import Calibration, Calibrator, fit_calibrator
 from toolkit.training.coherence import cohere
 from toolkit.training.crossfit import FOLDS, held_out, obstacle
@@ -150,8 +151,8 @@ def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.nd
         chosen = {target: outcome.scores[(outcome.chosen(target).model, target)] for target in chain}
         probability = {target: scores.probability for target, scores in chosen.items()}
         decision = {target: scores.decision for target, scores in chosen.items()}
-        probability, decision, share = cohere(chain, probability, decision, eligible)
-        outcome.coherence[" <= ".join(chain)] = share
+        probability, decision, corrected = cohere(chain, probability, decision, eligible)
+        outcome.coherence[" <= ".join(chain)] = corrected
         for target, scores in chosen.items():
             scores.probability, scores.decision = probability[target], decision[target]
 
@@ -197,8 +198,17 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
             if "rule" in draws and candidate.model != "rule":
                 rule = next(other for other in outcome.of(task.name) if other.model == "rule")
                 candidate.margin = _over(headline, candidate, rule, draws)
+            members = getattr(outcome.fitted[candidate.model], "members", ()) if draws else ()
+            by_name = {other.model: other for other in outcome.of(task.name)}
+            for member in members:
+                candidate.over_members[member.name] = _over(headline, candidate, by_name[member.name], draws)
             if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
                 candidate.behind = _over(headline, chosen, candidate, draws)
+        if wanted := config.listing.tiers_for(task.name, task.type):
+            probability = outcome.scores[(chosen.model, task.name)].probability[test]
+            outcome.tiers[task.name] = tiers.judge(y, probability, wanted, matrix.entity[rows], boot)
+        if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
+            outcome.fairness[task.name] = judged
         if task.type == "binary":
             _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], place, boot))
 

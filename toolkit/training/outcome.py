@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from toolkit.evaluation.lists import AtSize, Steadiness
 from toolkit.evaluation.metrics import HEADLINE
+from toolkit.evaluation.tiers import Tier
 from toolkit.models.encode import Encoder
 from toolkit.models.interface import Fitted, Task
 from toolkit.prepare.audit import Finding
 from toolkit.prepare.targets import LabelState
 from toolkit.training.calibration import Calibrator
+from toolkit.training.coherence import Corrected
+from toolkit.training.mitigation import GroupThresholds
 from toolkit.training.split import Assignment
 from toolkit.training.threshold import Threshold
 from toolkit.tuning.study import Studied
+
+if TYPE_CHECKING:
+    from toolkit.training.fairness import Judged
 
 __all__ = ["HEADLINE", "Candidate", "Outcome", "Scores"]
 
@@ -28,8 +34,10 @@ class Candidate:
     validation, test: metric → value; uncalibrated: part → the same calibration metrics of the raw score,
     where that is a probability; basis: how the validation probabilities and decisions came about, in
     words; intervals: metric → (low, high) on the test; margin: its headline metric minus the rule's, with
-    the interval of the paired difference; behind: the chosen model's minus its own, likewise; per_list,
-    steadiness: what the lists of the test would have brought, and how alike they are (binary targets).
+    the interval of the paired difference; behind: the chosen model's minus its own, likewise; over_members: an
+    ensemble's minus each member's, likewise; per_list, steadiness: what the lists of the test would have brought,
+    and how alike they are (binary targets); by_group: thresholds by protected group, which then decide in place
+    of the one.
     """
 
     model: str
@@ -46,6 +54,7 @@ class Candidate:
     undefined: dict[str, str] = field(default_factory=dict)
     margin: tuple[float, float, float] | None = None
     behind: tuple[float, float, float] | None = None
+    over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     per_list: list[AtSize] = field(default_factory=list)
     steadiness: Steadiness | None = None
     # The interval of the headline metric lies above what a guess would have. An AUC's is DeLong's here:
@@ -53,6 +62,7 @@ class Candidate:
     beats_chance: bool | None = None
     chosen: bool = False
     groups: list[dict[str, Any]] = field(default_factory=list)
+    by_group: GroupThresholds | None = None
 
 
 @dataclass
@@ -79,7 +89,11 @@ class Outcome:
     rows: positions of validation and test rows in the matrix, in that order; y: their labels
     [rows, targets], those of test rows NaN until the door has opened; idle: features that say nothing in
     training rows → why; models: name → configuration as fitted; studies: what tuning tried for them;
-    lists: target → cutoff, rows, positives and base rate of each list of the test (binary targets).
+    remarks: what else whoever ran it should read on the screen; lists: target → cutoff, rows, positives and
+    base rate of each list of the test (binary targets); tiers: target → what its chosen model's tiers are worth
+    on the test, where there are tiers; common: target → decisions by one threshold for all, where thresholds by
+    group have replaced them; fairness: target → how decisions differ between protected groups, where such are
+    declared.
     """
 
     assignment: Assignment
@@ -97,9 +111,13 @@ class Outcome:
     fitted: dict[str, Fitted] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     scores: dict[tuple[str, str], Scores] = field(default_factory=dict)
-    coherence: dict[str, float] = field(default_factory=dict)
+    coherence: dict[str, Corrected] = field(default_factory=dict)
     idle: dict[str, str] = field(default_factory=dict)
     lists: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    tiers: dict[str, list[Tier]] = field(default_factory=dict)
+    common: dict[str, np.ndarray] = field(default_factory=dict)
+    fairness: dict[str, Judged] = field(default_factory=dict)
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:

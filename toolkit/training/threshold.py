@@ -129,7 +129,7 @@ def choose(
             "a threshold cannot be chosen: there are no validation rows",
             fix="give validation more rows (an earlier cutoff, a larger fraction)",
         )
-    cuts = _cuts(y, score)
+    cuts = cuts_of(y, score)
     if isinstance(config, FillCapacity):
         threshold = _fill(config, cuts, score, groups)
     elif cuts.positives == 0:
@@ -200,7 +200,7 @@ def decide_among(
 
 
 @dataclass(frozen=True)
-class _Cuts:
+class Cuts:
     """Every way to cut: cut i selects the i highest distinct scores; cut 0 selects nothing."""
 
     scores: Floats  # [distinct], highest first
@@ -219,13 +219,13 @@ class _Cuts:
         return middle if lower < middle <= upper else upper  # neighbouring floats have no middle
 
 
-def _cuts(y: Floats, score: Floats) -> _Cuts:
+def cuts_of(y: Floats, score: Floats) -> Cuts:
     scores, rows, positives = tally(y, score)
     selected, hits = (np.concatenate([[0.0], count.cumsum()]) for count in (rows, positives))
-    return _Cuts(scores, selected, hits, float(y.sum()))
+    return Cuts(scores, selected, hits, float(y.sum()))
 
 
-def _reach(config: ReachPrecision, cuts: _Cuts) -> Threshold:
+def _reach(config: ReachPrecision, cuts: Cuts) -> Threshold:
     least = min(config.least_positives, cuts.positives)
     believed = cuts.hits >= least
     precision = np.where(believed, cuts.hits / np.maximum(cuts.selected, 1), -1)
@@ -242,7 +242,7 @@ def _reach(config: ReachPrecision, cuts: _Cuts) -> Threshold:
     return Threshold(config.kind, cuts.value(best), reason, {}, reached=False)
 
 
-def _fill(config: FillCapacity, cuts: _Cuts, score: Floats, groups: ArrayLike | None) -> Threshold:
+def _fill(config: FillCapacity, cuts: Cuts, score: Floats, groups: ArrayLike | None) -> Threshold:
     size = f"{config.count:,} rows" if config.count else f"{100 * (config.fraction or 0):g} % of the rows"
     threshold = Threshold(
         config.kind, 0.0, f"the best {size} of each list", {}, count=config.count, fraction=config.fraction

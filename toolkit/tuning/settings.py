@@ -39,7 +39,10 @@ class Optuna(Node):
     minutes: float | None = Field(
         None, gt=0, description="no trial begins once the trials have taken so long"
     )
-    sampler: Literal["tpe", "random", "gp", "cmaes", "quasi_random"] = "tpe"
+    sampler: Literal["tpe", "random", "gp", "cmaes", "quasi_random", "grid"] = Field(
+        "tpe",
+        description="how settings are drawn; grid: every combination, once, of models whose `search` has values only",
+    )
     pruner: Literal["median", "successive_halving", "hyperband", "none"] = Field(
         "median", description="gives up a trial whose running metric is behind those of earlier trials"
     )
@@ -63,7 +66,7 @@ class Optuna(Node):
 
     @model_validator(mode="after")
     def an_end_is_in_sight(self) -> Optuna:
-        if self.trials is None and self.minutes is None:
+        if self.trials is None and self.minutes is None and self.sampler != "grid":
             raise ValueError("say `trials`, `minutes` or both: otherwise tuning never ends")
         if self.storage not in ("", "sqlite", "journal") and "://" not in self.storage:
             raise ValueError(

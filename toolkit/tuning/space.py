@@ -11,11 +11,12 @@ search:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ConfigDict, Field, model_validator
 
+from toolkit.config.names import WrongNameError
 from toolkit.config.node import Node
 
 Value = bool | int | float | str | None
@@ -68,6 +69,19 @@ class Search(Node):
         """The ends, or all values of a category: what the model must accept."""
         return list(self.categorical) if self.categorical is not None else [*self.ends()]
 
+    def values(self) -> list[Value]:
+        """All there are. Raises ValueError for a range without a step."""
+        if self.categorical is not None:
+            return list(self.categorical)
+        low, high = self.ends()
+        if self.step is None:
+            kind = "int" if self.whole is not None else "float"
+            raise ValueError(f"{kind}: [{low:g}, {high:g}] is a range, and a grid needs values")
+        count = int((high - low) / self.step * (1 + 1e-9) + 1e-9) + 1
+        if self.whole is not None:
+            return [int(low) + one * int(self.step) for one in range(count)]
+        return [min(round(low + one * self.step, 12), high) for one in range(count)]
+
 
 def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their names, those of parts with a dot: {"optimizer": {"lr": 0.1}} → {"optimizer.lr": 0.1}."""
@@ -107,17 +121,66 @@ def ordered(space: Mapping[str, Search]) -> list[str]:
     return found
 
 
+def applies(one: Search, now: Mapping[str, Value]) -> bool:
+    """Whether a setting is tried where the others are what they are now."""
+    return all(
+        now.get(key) in (wanted if isinstance(wanted, list) else [wanted]) for key, wanted in one.when.items()
+    )
+
+
+def grid(space: Mapping[str, Search], settings: Mapping[str, Any]) -> list[dict[str, Value]]:
+    """Every combination once, without settings whose conditions do not hold. settings: as in `suggest`."""
+    found: list[dict[str, Value]] = [{}]
+    as_declared = flat(settings)
+    for name in ordered(space):
+        one, longer = space[name], []
+        for point in found:
+            tried = one.values() if applies(one, as_declared | point) else []
+            longer += [point | {name: value} for value in tried] or [point]
+        found = longer
+    return found
+
+
+def endless(space: Mapping[str, Search]) -> dict[str, str]:
+    """The settings that a grid has no values for, and why."""
+    found = {}
+    for name, one in space.items():
+        try:
+            one.values()
+        except ValueError as error:
+            found[name] = str(error)
+    return found
+
+
+def wrong_grids(tuning: Any, declared: Mapping[str, Any]) -> Iterator[WrongNameError]:
+    """What keeps a grid from being tried whole; declared: name → configuration of a model.
+
+    A space with ranges is wrong for a model that `tuning.models` names; others are fitted as they are.
+    """
+    for name, model in declared.items():
+        space = getattr(model, "search", {})
+        if not space or (tuning.models is not None and name not in tuning.models):
+            continue
+        ranges = endless(space)
+        for key, why in ranges.items() if tuning.models else ():
+            fix = "give it a `step`, or values: {categorical: [...]}; or another `tuning.sampler`"
+            yield WrongNameError(("model", name, "search", key), key, why, fix)
+        if ranges or tuning.trials is None:
+            continue
+        if (size := len(grid(space, model.model_dump()))) > tuning.trials:
+            what = (
+                f"the grid of `{name}` has {size:,} combinations, and {tuning.trials:,} trials leave some out"
+            )
+            yield WrongNameError(("tuning", "trials"), name, what, "`trials: null`, or a smaller grid")
+
+
 def suggest(trial: Any, space: Mapping[str, Search], settings: Mapping[str, Any]) -> dict[str, Value]:
     """The settings of one trial. settings: those of the model, for conditions on what is not searched."""
     found: dict[str, Value] = {}
     as_declared = flat(settings)
     for name in ordered(space):
         one = space[name]
-        now = {**as_declared, **found}
-        if any(
-            now.get(key) not in (wanted if isinstance(wanted, list) else [wanted])
-            for key, wanted in one.when.items()
-        ):
+        if not applies(one, as_declared | found):
             continue
         if one.categorical is not None:
             found[name] = trial.suggest_categorical(name, one.categorical)

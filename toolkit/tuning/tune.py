@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,10 @@ from toolkit.models.interface import Column, Task
 from toolkit.registry import models
 from toolkit.tuning.objective import Fold, Objective
 from toolkit.tuning.settings import Optuna
+from toolkit.tuning.space import endless
 from toolkit.tuning.study import Studied, applied, study
 
+log = logging.getLogger("toolkit")
 Progress = Callable[[str, float], None]
 UNSTEADY = ("early_stopping_metric", "class_weight")
 
@@ -34,12 +37,19 @@ def tune(
         return dict(config.model), {}
     chosen = config.model if tuning.models is None else tuning.models
     spaces = {n: model for n, model in config.model.items() if n in chosen and getattr(model, "search", None)}
+    gridded = tuning.sampler == "grid"
+    example = "{categorical: [0.05, 0.1]}" if gridded else "{float: [0.01, 0.3], log: true}"
+    if gridded:
+        ranges = {name: endless(model.search) for name, model in spaces.items()}
+        for name in [name for name, keys in ranges.items() if keys]:
+            log.warning("not tuned: the `search` of `%s` has ranges, and a grid needs values", name)
+            del spaces[name]
     if not spaces:
         raise ConfigError(
-            "`tuning` has nothing to try: no model declares a `search` space",
+            f"`tuning` has nothing to try: no model declares a `search` space{' of values' * gridded}",
             where="tuning",
             why=f"the models are {', '.join(config.model)}",
-            fix="declare it in the model's file, for example search: {learning_rate: {float: [0.01, 0.3], log: true}}",
+            fix=f"declare it in the model's file, for example search: {{learning_rate: {example}}}",
         )
     if tuning.pruner != "none":
         for name, model in spaces.items():

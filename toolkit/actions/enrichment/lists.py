@@ -32,7 +32,7 @@ def checked(config: Config) -> Ready | None:
         return None
     target = (node.target or next(iter(config.target))).upper()
     key = config.dataset.tables[config.dataset.entity].key
-    known = ["rank", "snapshot", "decile", "change", "previous_rank", "big_move", *([key] if isinstance(key, str) else []),
+    known = ["rank", "snapshot", *(["tier"] if config.listing.tiers else []), "decile", "change", "previous_rank", "big_move", *([key] if isinstance(key, str) else []),
              *(f"{kind}_{target}" for kind in ("P", "VALUE", "CLASS")), *config.listing.columns,
              *(f"reason_{i + 1}" for i in range(config.listing.reasons))]  # fmt: skip
     for name, column in node.fields.items():

@@ -58,6 +58,11 @@ class NeuralFitted:
     threads: int = 0
 
     @property
+    def reads_more(self) -> bool:
+        """Whether it needs more of a row than its columns."""
+        return bool(self.sizes.sequences or self.sizes.graph)
+
+    @property
     def iterations(self) -> list[int | None]:
         return [self.best] * len(self.tasks)
 

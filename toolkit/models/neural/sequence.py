@@ -30,22 +30,34 @@ class Padded(NamedTuple):
 
 @dataclass(frozen=True)
 class SequenceSizes:
-    """numeric: channels of an event; levels: of each categorical one; pool: heads of the pooling.
+    """numeric: channels of an event; levels: of each categorical one; pool: heads of the pooling, or last.
 
-    hidden: states per direction; convolutions and transformer, which have no direction, have twice as many.
+    hidden: states per direction, of each layer where several are given (LSTM, GRU); convolutions and
+    transformer, which have no direction, have twice as many.
     layers: convolutions are three at least (steps seen to either side: 7 with three, 15 with four).
     """
 
     numeric: int
     levels: tuple[int, ...] = ()
     width: int = 256
-    hidden: int = 128
+    hidden: int | tuple[int, ...] = 128
     category: int = 8
     encoder: Literal["lstm", "gru", "tcn", "transformer"] = "lstm"
     layers: int = 1
     heads: int = 4
-    pool: int = 4
+    pool: int | Literal["last"] = 4
     dropout: float = 0.1
+    bidirectional: bool = True
+
+    @property
+    def stacked(self) -> tuple[int, ...]:
+        """States per direction of each layer."""
+        return (self.hidden,) * self.layers if isinstance(self.hidden, int) else tuple(self.hidden)
+
+    @property
+    def states(self) -> int:
+        """Width of an encoded event."""
+        return self.stacked[-1] * (2 if self.bidirectional else 1)
 
 
 def steps_mask(lengths: Tensor, steps: int) -> Tensor:
@@ -65,9 +77,9 @@ def reverse(x: Tensor, lengths: Tensor) -> Tensor:
 
 
 class Recurrent(nn.Module):
-    """A bidirectional LSTM or GRU as two of one direction, the second on reversed rows.
+    """LSTM or GRU layers, one on the other; a bidirectional one is two of one direction, the second on reversed rows.
 
-    torch's own bidirectional layer starts its backward direction in the padding unless the batch is
+    Between layers, channels of a row are dropped for all its events alike (see `SequenceBranch`). torch's own bidirectional layer starts its backward direction in the padding unless the batch is
     packed, and packing is several times slower; padding at the end of a row never reaches what is before.
     Hochreiter, Schmidhuber (1997); Cho et al. (2014).
     """
@@ -75,17 +87,24 @@ class Recurrent(nn.Module):
     def __init__(self, inputs: int, sizes: SequenceSizes) -> None:
         super().__init__()
         kind = nn.LSTM if sizes.encoder == "lstm" else nn.GRU
-        self.out = 2 * sizes.hidden
-        widths = [inputs] + [self.out] * (sizes.layers - 1)
-        self.forwards = nn.ModuleList(kind(width, sizes.hidden, batch_first=True) for width in widths)
-        self.backwards = nn.ModuleList(kind(width, sizes.hidden, batch_first=True) for width in widths)
+        ways = 2 if sizes.bidirectional else 1
+        layers = list(zip((inputs, *(ways * width for width in sizes.stacked)), sizes.stacked, strict=False))
+        self.forwards = nn.ModuleList(kind(width, hidden, batch_first=True) for width, hidden in layers)
+        self.backwards = nn.ModuleList(
+            kind(width, hidden, batch_first=True) for width, hidden in layers if sizes.bidirectional
+        )
+        self.dropout = nn.Dropout1d(sizes.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
-        """[rows, steps, inputs] → [rows, steps, 2 · hidden]."""
-        for ahead, back in zip(self.forwards, self.backwards, strict=True):
+        """[rows, steps, inputs] → [rows, steps, states]."""
+        for layer, ahead in enumerate(self.forwards):
+            if layer:
+                x = self.dropout(x.transpose(1, 2)).transpose(1, 2)
             forth, _ = ahead(x)
-            mirrored, _ = back(reverse(x, lengths))
-            x = torch.cat([forth, reverse(mirrored, lengths)], 2)
+            if self.backwards:
+                mirrored, _ = self.backwards[layer](reverse(x, lengths))
+                forth = torch.cat([forth, reverse(mirrored, lengths)], 2)
+            x = forth
         return x
 
 
@@ -98,7 +117,7 @@ class TemporalConvolution(nn.Module):
 
     def __init__(self, inputs: int, sizes: SequenceSizes) -> None:
         super().__init__()
-        self.out = 2 * sizes.hidden
+        self.out = sizes.states
         self.project = nn.Linear(inputs, self.out)
         blocks = max(3, sizes.layers)
         self.norms = nn.ModuleList(nn.LayerNorm(self.out) for _ in range(blocks))
@@ -124,7 +143,7 @@ class Transformer(nn.Module):
 
     def __init__(self, inputs: int, sizes: SequenceSizes) -> None:
         super().__init__()
-        self.out = 2 * sizes.hidden
+        self.out = sizes.states
         self.project = nn.Linear(inputs, self.out)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -169,8 +188,21 @@ class AttentionPooling(nn.Module):
         return self.project((weights.transpose(1, 2) @ states).flatten(1))
 
 
+class Newest(nn.Module):
+    """The state at a row's newest event, as it is where it has the width that is asked for. No events: padding's."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(inputs, width) if inputs != width else nn.Identity()
+
+    def forward(self, states: Tensor, mask: Tensor) -> Tensor:
+        """States [rows, steps, inputs], mask [rows, steps] → [rows, width]."""
+        newest = (mask.sum(1) - 1).clamp(min=0)
+        return self.project(states[torch.arange(len(states), device=states.device), newest])
+
+
 class SequenceBranch(nn.Module):
-    """Encoder over events, then attention pooling."""
+    """Encoder over events, then attention pooling, or the newest event's state."""
 
     def __init__(self, sizes: SequenceSizes) -> None:
         super().__init__()
@@ -181,7 +213,11 @@ class SequenceBranch(nn.Module):
         self.encoder = encoders.get(sizes.encoder, Recurrent)(inputs, sizes)
         # Channels of a row, for all its events alike (Gal, Ghahramani 2016): one draw instead of one per event.
         self.dropout = nn.Dropout1d(sizes.dropout)
-        self.pooling = AttentionPooling(2 * sizes.hidden, sizes.pool, sizes.width)
+        self.pooling = (
+            Newest(sizes.states, sizes.width)
+            if sizes.pool == "last"
+            else AttentionPooling(sizes.states, sizes.pool, sizes.width)
+        )
 
     def forward(self, events: Padded) -> Tensor:
         """→ [rows, width]; rows without events are for the fusion to mask.

@@ -58,21 +58,46 @@ class SequenceSettings(Node):
     """The branch that reads events in order."""
 
     encoder: Literal["lstm", "gru", "tcn", "transformer"] = Field(
-        "lstm", description="Bidirectional LSTM or GRU, dilated convolutions, or a transformer."
+        "lstm", description="LSTM or GRU, dilated convolutions, or a transformer."
     )
-    hidden: Width = Field(
-        64, description="States per direction; convolutions and transformer have twice as many."
+    hidden: Width | Annotated[tuple[Width, ...], Field(min_length=1, max_length=12)] = Field(
+        64,
+        description="States per direction; convolutions and transformer have twice as many. A list: of each "
+        "layer (LSTM and GRU).",
     )
     width: Width = Field(256, description="Width of what the branch says.")
-    layers: int = Field(1, ge=1, le=12, description="Layers; convolutions are three at least.")
+    layers: int = Field(
+        1,
+        ge=1,
+        le=12,
+        description="Layers; convolutions are three at least. Left out beside a list of `hidden`.",
+    )
+    bidirectional: bool = Field(
+        True, description="LSTM and GRU read both ways; false: oldest to newest only."
+    )
     heads: int = Field(4, ge=1, le=64, description="Attention heads of the transformer.")
-    pool: int = Field(4, ge=1, le=64, description="Heads of the attention pooling over events.")
+    pool: Literal["last"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        4,
+        description="Heads of the attention pooling over events; last: the state at the newest event, as it is "
+        "where `width` is its width.",
+    )
     dropout: Dropout = 0.1
     category: Category = 8
 
     @model_validator(mode="after")
+    def what_is_recurrent_goes_with_recurrent_layers(self) -> Self:
+        if self.encoder not in ("lstm", "gru"):
+            for name, given in (("a list of `hidden`", isinstance(self.hidden, tuple)),
+                                ("`bidirectional: false`", not self.bidirectional)):  # fmt: skip
+                if given:
+                    raise ValueError(f"{name} goes with lstm and gru, not with {self.encoder}")
+        if isinstance(self.hidden, tuple) and self.layers not in (1, len(self.hidden)):
+            raise ValueError(f"`hidden` lists {len(self.hidden)} layers, and `layers` says {self.layers}")
+        return self
+
+    @model_validator(mode="after")
     def heads_share_the_channels(self) -> Self:
-        if self.encoder == "transformer" and (2 * self.hidden) % self.heads:
+        if self.encoder == "transformer" and isinstance(self.hidden, int) and (2 * self.hidden) % self.heads:
             raise ValueError(
                 f"`heads: {self.heads}` does not divide the channels, twice `hidden: {self.hidden}`"
             )
