@@ -76,7 +76,10 @@ def test_a_fitted_network_answers_by_its_members_mean_and_comes_back_from_its_fo
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 3)).astype(np.float32)
     y = np.column_stack([X[:, 0] * X[:, 1] > 0, X[:, 0] + X[:, 2]]).astype(np.float32)
-    tasks, columns = [Task("yes", "binary"), Task("number", "regression")], [Column(name, "numeric") for name in "abc"]
+    tasks, columns = (
+        [Task("yes", "binary"), Task("number", "regression")],
+        [Column(name, "numeric") for name in "abc"],
+    )
     config = Multimodal.model_validate(
         {"use": ["tabular"], "tabular": {"members": 4, "hidden": 32, "width": 32}, "fusion": {"kind": "none"},
          "heads": {"hidden": 0}, "loss": {"kind": "bce"}, "trainer": {"epochs": 25, "batch_rows": 64}, "optimizer": {"kind": "adamw", "lr": 0.01}}
