@@ -148,7 +148,7 @@ class Changes(Node):
 def wrong(
     node: Changes, types: Mapping[str, str], listing: Listing, no_threshold: str
 ) -> Iterator[WrongNameError]:
-    """What is wrong with it in its recipe. types: target → type; no_threshold: why no one number is."""
+    """What is wrong with it in its recipe. types: target → type; no_threshold: why a row has none of its own, or ""."""
     if listing.file is None:
         yield WrongNameError(
             ("counterfactual",), "", "`counterfactual` needs a ranked list",
