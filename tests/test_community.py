@@ -237,7 +237,7 @@ def test_community_churn_runs_and_the_risk_score_is_the_declared_one(folder: Pat
 
 
 def test_mood_trend_runs_beside_a_naive_baseline_and_persistence(folder: Path) -> None:
-    place = run("mood_trend", "'model=[lightgbm,mood_stays]'".strip("'"))
+    place = run("mood_trend", "model=[lightgbm,mood_stays]")
     said = (place / "summary.md").read_text()
     for name in ("lightgbm", "mood_stays", "prior", "rule", "R²"):
         assert name in said
@@ -250,7 +250,7 @@ def test_mood_trend_runs_beside_a_naive_baseline_and_persistence(folder: Path) -
 
 @pytest.fixture(scope="module")
 def timing(folder: Path) -> Path:
-    return run("contact_timing", "model=[logistic]")
+    return run("contact_timing", "model=[logistic]", "report.html=true")
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +258,13 @@ def scored(timing: Path) -> tuple[bundling.Scorer, batch.Scored]:
     scorer = bundling.read(timing / "bundle")
     source = FolderSource(kind="folder", path="data")
     return scorer, batch.score(scorer, source, None, Cache(Path("outputs/.cache")), scorer.engine)
+
+
+def test_drivers_are_called_what_reasons_in_the_list_are_called(timing: Path) -> None:
+    drivers = pd.read_csv(timing / "drivers" / "answers_contact.csv").set_index("feature")["description"]
+    assert drivers["addressee.sentiment_30d"] == "tone of their messages, last 30 days"
+    assert drivers["contact_fit.near_usual_hours"].startswith("how near it is to the hours")
+    assert drivers["contact_fit.hour_cos"] == "hour cos"  # never a reason, and still a driver
 
 
 def test_its_own_hour_gives_a_row_its_own_score(scored: tuple[bundling.Scorer, batch.Scored]) -> None:

@@ -11,7 +11,8 @@ import csv
 import io
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import MISSING as MISSING_DEFAULT
+from dataclasses import fields, replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -342,6 +343,22 @@ class TestWhatCannotBeChanged:
         moves = self.lever(world, direction="increase", at_most=9, step=3).moves(2.0)
         assert moves.value.tolist() == [5, 8]  # type: ignore[union-attr]
 
+    def test_a_row_beyond_all_training_rows_and_within_the_declared_range_moves_towards_them(
+        self, world: World
+    ) -> None:
+        most = float(world.train[:, 0].max())
+        lever = self.lever(world, at_most=most + 10)
+        assert lever.high == most
+        moves = lever.moves(most + 2)
+        assert not isinstance(moves, str)
+        assert moves.value.max() <= most
+
+    def test_what_it_may_not_pass_has_to_be_seen_by_the_model(self, world: World) -> None:
+        able, idle = levers({"week": Change(at_most="gone")}, COLUMNS, world.reference(0))
+        assert able == []
+        assert "may not pass `gone`" in idle["week"]
+        assert levers({"week": Change(at_most="month")}, COLUMNS, world.reference(0, 1))[0]  # the control
+
     def test_it_is_told_for_the_row_and_the_other_features_still_change(self, world: World) -> None:
         row = world.rows[world.risk(world.rows) >= 0.5][:1].copy()
         row[0, 0] = np.nan
@@ -510,6 +527,15 @@ class TestBesideTheList:
         assert drivers.feature[0] in ("columns.week", "columns.month", "columns.questions")
         assert (drivers.mean_absolute_contribution.astype(float) > 0).all()
 
+    def test_a_run_that_fails_its_gate_says_it_too(self, work: Work) -> None:
+        """Its bundle scores with `accept_gate=true` only, and the report is written all the same."""
+        gate = "{attribute: plan, measure: demographic_parity_difference, at_most: 0, on_failure: fail}"
+        work.write(FILES | {"data/rows.csv": stays(), "conf/fairness/fair.yaml": (
+            f"attributes: {{plan: {{column: plan, as_feature: true}}}}\nsmallest_group: 10\ngates: [{gate}]\n"
+        )})  # fmt: skip
+        assert work.run(*RUN, "fairness=fair", "hydra.run.dir=run").code == 3
+        assert "What would help" in (work.folder / "run/report.html").read_text()
+
     def test_scoring_the_same_tables_writes_the_same(self, folder: Work) -> None:
         said = folder.run("score", "run=run", "output=again")
         assert said.code == 0, said.err
@@ -556,10 +582,9 @@ class TestNestedTargets:
                  Threshold("maximise_f1", 0.5, "", {}))
             for place, (one, shift) in enumerate(zip(task, (-1.0, -2.0, -2.5), strict=True))
         )  # fmt: skip
-        scorer = bundling.Scorer(
-            "x", None, None, heads, {"model": fitted}, frozenset(), (("soon", "later", "latest"),), (), 10, None, (), None,  # type: ignore[arg-type]
-            None, {}, None,
-        )  # fmt: skip
+        given = {one.name: None for one in fields(bundling.Scorer) if one.default is MISSING_DEFAULT}
+        given |= {"heads": heads, "others": (), "models": {"model": fitted}, "listing": Listing()}
+        scorer = bundling.Scorer(**given | {"coherent": (("soon", "later", "latest"),)})  # type: ignore[arg-type]
         X = world.rows
         matrix = batch.Matrix(np.arange(len(X)).astype(str), np.zeros(len(X), "datetime64[s]"), [], {})
         eligible = {head.name: np.ones(len(X), bool) for head in heads}
@@ -650,15 +675,41 @@ class TestMistakes:
         assert "needs a ranked list" in work.refused("recipe=flat", "counterfactual=more")
         message = work.refused(*RUN, "counterfactual.above=threshold", "threshold=fill_capacity")
         assert "capacity is no threshold of a single row" in message
+        own = "target.label.threshold={kind: fill_capacity, count: 9}"
+        message = work.refused("show", *RUN, "counterfactual.above=threshold", f"+{own}")
+        assert "capacity is no threshold of a single row" in message
+        by_plan = "attributes: {plan: {column: plan}}\nmitigation: {attribute: plan, constraint: demographic_parity}\n"
+        work.write({"conf/fairness/by_plan.yaml": by_plan})
+        message = work.refused("show", *RUN, "counterfactual.above=threshold", "fairness=by_plan")
+        assert "gives each group a threshold of its own" in message
+        assert work.run("show", *RUN, "counterfactual.above=0.6", "fairness=by_plan")
+
+    @pytest.mark.parametrize("name", ["columns.week", "made.busy"])
+    def test_what_an_expression_reads_or_makes_stays(self, work: Work, name: str) -> None:
+        """An expression is not computed anew, so the changed row would contradict itself."""
+        work.write(FILES | {"data/rows.csv": stays(), "conf/features/made.yaml": (
+            "kind: expressions\nfeatures: {busy: '\"columns.week\" - \"columns.questions\"'}\n"
+        )})  # fmt: skip
+        work.write(
+            {"conf/counterfactual/more.yaml": f"kind: changes\nabove: 0.6\nfeatures: {{{name}: {{}}}}\n"}
+        )
+        message = work.refused("plan", *RUN, "features=[columns,made]")
+        assert "`made.busy` follows from `columns.questions`, `columns.week`" in message
+        assert f"more.yaml:3 (counterfactual.features.{name})" in message
+
+    def test_groups_with_thresholds_of_their_own_have_no_common_one(self) -> None:
+        node = Changes(kind="changes", below="threshold", features={"a": Change()})
+        [told] = wrong(node, {"leaves": "binary"}, Listing(file="calls"), "each group has its own")
+        assert "each group has its own" in str(told)
 
     def test_a_tier_of_the_target_is_an_aim_and_that_of_another_is_none(self) -> None:
         node = Changes(kind="changes", below="high", features={"a": Change()})
         types = {"leaves": "binary", "pays": "binary"}
         tiered = {"file": "calls", "tiers": {"low": 0, "high": 0.6}}
-        assert list(wrong(node, types, Listing(**tiered), False)) == []
+        assert list(wrong(node, types, Listing(**tiered), "")) == []
         assert aim_of(node, Listing(**tiered)) == 0.6
-        [other] = wrong(node, types, Listing(**tiered, tiers_of="pays"), False)
-        [lowest] = wrong(node.model_copy(update={"below": "low"}), types, Listing(**tiered), False)
+        [other] = wrong(node, types, Listing(**tiered, tiers_of="pays"), "")
+        [lowest] = wrong(node.model_copy(update={"below": "low"}), types, Listing(**tiered), "")
         assert "no tier" in str(other)
         assert "begins above 0" in str(lowest)
 

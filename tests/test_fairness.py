@@ -12,8 +12,8 @@ import pytest
 from toolkit.config.fairness import MEASURES, Fairness, Gate, Mitigation
 from toolkit.errors import ConfigError
 from toolkit.evaluation import fairness
-from toolkit.evaluation.bootstrap import EntityBootstrap
-from toolkit.evaluation.fairness import coarse, compare, gap
+from toolkit.evaluation.bootstrap import EntityBootstrap, interval
+from toolkit.evaluation.fairness import coarse, compare
 from toolkit.prepare.protected import bin_names
 from toolkit.training.mitigation import GroupThresholds, able_groups, choose_by_group, decide_by_group
 from toolkit.training.threshold import FillCapacity, MaximiseF1, MinimiseCost, ReachPrecision, choose
@@ -51,15 +51,13 @@ class TestFigures:
         assert (found.of("disparate_impact").low, found.of("disparate_impact").high) == ("b", "a")
 
     @pytest.mark.parametrize("seed", range(5))
-    def test_the_formulas_of_replicates_agree_with_fairlearn(self, seed: int) -> None:
+    def test_the_rates_of_replicates_agree_with_fairlearn(self, seed: int) -> None:
         y, decision, _, groups = world(seed=seed)
         found = compare(y, decision, groups, attribute="g", least=1)
         counts = np.stack(
             [fairness._counts(y, decision, groups == name) for name in groups.categories], axis=1
         )
-        rates, at = fairness._rates(counts), list(groups.categories).index(found.reference)
-        for measure in MEASURES:
-            assert gap(measure, rates, at) == pytest.approx(found.of(measure).value, abs=1e-12), measure
+        rates = fairness._rates(counts)
         for place, group in enumerate(found.groups):
             for name, value in group.rates.items():
                 assert rates[name][place] == pytest.approx(value, abs=1e-12), name
@@ -89,6 +87,40 @@ class TestFigures:
 
         assert width(repeated) == pytest.approx(width(found), rel=1e-9)
         assert width(wrong) < 0.6 * width(found)  # what drawing rows would claim
+
+    @pytest.mark.parametrize("many", [2, 5])
+    def test_intervals_hold_the_truth_where_groups_are_equal(self, many: int) -> None:
+        """Nobody is treated differently, so every difference is 0 and every ratio 1. Percentiles would never say so."""
+        held, by_percentiles, worlds = dict.fromkeys(MEASURES, 0), 0, 20
+        for seed in range(worlds):
+            rng = np.random.default_rng(seed)
+            groups = pd.Categorical(rng.choice(list("abcde")[:many], 1_500))
+            y, decision = (rng.random(1_500) < 0.4).astype(float), rng.random(1_500) < 0.3
+            boot = EntityBootstrap(np.arange(1_500), 100, seed)
+            found = compare(y, decision, groups, attribute="g", least=1, boot=boot)
+            for one in found.measures:
+                low, high = one.interval
+                assert low <= one.value <= high
+                held[one.name] += low == 0 if "difference" in one.name else low <= 1 <= high
+            draws = [fairness._draws(boot, y, decision, groups == name) for name in groups.categories]
+            rate = np.stack([fairness._rates(drawn)["selection_rate"] for drawn in draws])
+            by_percentiles += interval(rate.max(axis=0) - rate.min(axis=0))[0] <= 1e-4
+        assert min(held.values()) >= 0.85 * worlds, held
+        assert by_percentiles < 0.5 * worlds
+
+    def test_where_all_or_none_are_selected_the_replicates_do_not_tell(self) -> None:
+        y, decision, _, groups = world(600)
+        decision = np.where(groups == "c", False, decision)
+        found = compare(
+            y, decision, groups, attribute="g", least=1, boot=EntityBootstrap(np.arange(600), 100)
+        )
+        none = next(group for group in found.groups if group.name == "c")
+        assert none.rates["selection_rate"] == 0
+        assert none.intervals["selection_rate"] == pytest.approx((0, 3.84 / (none.rows + 3.84)), abs=1e-3)
+        for measure in ("demographic_parity_ratio", "disparate_impact"):
+            assert found.of(measure).value == 0
+            assert np.isnan(found.of(measure).interval).all()
+        assert np.isnan(none.impact_interval).all()
 
     def test_a_declared_reference_may_be_selected_less_than_others(self) -> None:
         y, decision, _, groups = world()

@@ -235,6 +235,24 @@ class TestMitigation:
         differ = (scores.decision[:n] != (scores.score[:n] >= cut[:n])).sum()
         assert 0 < differ < 0.1 * n
 
+    def test_costs_what_it_costs_and_not_what_nesting_the_decisions_brings(self, tmp_path: Path) -> None:
+        """The wider target's decisions take in the narrower one's, with one threshold for all as with several."""
+        frame = unequal(3_000)
+        later = np.random.default_rng(1).random(len(frame)) < 0.15
+        frame["w"] = np.where((frame["y"] == "yes") | later, "yes", "no")
+        target: dict[str, Any] = {n: {"kind": "column", "column": n, "positive": "yes"} for n in ("y", "w")}
+        target["w"]["threshold"] = {"kind": "reach_precision", "precision": 0.9}
+        nested = {"target": target, "coherent": [["y", "w"]]}
+        _, plain = judged(tmp_path, frame, SEX, **nested)
+        _, outcome = judged(tmp_path, frame, SEX | {"mitigation": EQUAL}, **nested)
+        _, alone = judged(tmp_path, frame, SEX, **nested | {"coherent": []})
+        for target in ("y", "w"):
+            mitigated = outcome.fairness[target].mitigated
+            assert mitigated is not None
+            assert mitigated.before == plain.fairness[target].comparisons[0]
+            assert mitigated.cost["f1"][0] == plain.chosen(target).test["f1"]
+        assert plain.fairness["w"] != alone.fairness["w"]  # nesting does change something
+
     def test_is_refused_where_there_are_not_two_groups(self, tmp_path: Path) -> None:
         frame = unequal(1_500).assign(sex="F")
         with pytest.raises(DataError, match="fewer than two groups have 50 rows in validation"):

@@ -269,6 +269,7 @@ class TestDeclarations:
             ("columns: {AGE: profile.aeg}", "did you mean `profile.age`?"),
             ("models: [logistics]", "did you mean `logistic`?"),
             ("file: ../calls", "file"),
+            ("file: fairness", "holds the figures by protected group"),
         ],
     )
     def test_wrong_ones_are_refused_before_anything_is_fitted(

@@ -31,6 +31,7 @@ USED_BY |= {
     ("features", name): "donor_multitarget"
     for name in ("gift_sequence", "relationship_graph", "contact_texts")
 }
+USED_BY |= {("counterfactual", "more_usage"): "prospect_conversion"}
 USED_BY |= {("target", name): "churn" for name in ("cancels_30d", "falls_silent_30d")}
 ENSEMBLES = {("model", name) for name in ("blend", "blend_equal", "blend_half", "stack")}  # made of others
 FLAT = {("dataset", "flat"), ("target", "label"), ("recipe", "flat_churn")}  # what `vars` and a path complete
@@ -124,3 +125,19 @@ def test_a_recipe_sets_nothing_inside_a_group_that_it_chooses_by_name(path: Path
         key.removeprefix("override /") for one in said["defaults"] if isinstance(one, dict) for key in one
     }
     assert not chosen & set(said)
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "dataset").glob("*.yaml")), ids=lambda path: path.stem)
+def test_files_of_ones_own_are_given_as_dataset_root(
+    path: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every dataset, as the README says it; Hydra knows no key that the file does not write."""
+    monkeypatch.chdir(tmp_path)
+    code = main(["show", f"recipe={USED_BY['dataset', path.stem]}", "dataset.root=mine", "vars.file=rows.csv",
+                 "vars.key=id", "vars.label=y", "vars.positive=yes"] if path.stem == "flat"
+                else ["show", f"recipe={USED_BY['dataset', path.stem]}", "dataset.root=mine"])  # fmt: skip
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert code == 0
+    assert shown["source"] == {"kind": "folder", "path": "mine"} | (
+        {"csv": shown["source"]["csv"]} if "csv" in shown["source"] else {}
+    )

@@ -253,7 +253,18 @@ class TestBadRows:
         assert said in str(refused.value)
 
     @pytest.mark.parametrize(
-        "text", ["", "{", "[1]", "3", '{"age": 3, "age": 4}', "\ufeff{", b"\xff", "[" * 100_000]
+        "text",
+        [
+            "",
+            "{",
+            '{"plan": "\\ud800"}',
+            "[1]",
+            "3",
+            '{"age": 3, "age": 4}',
+            "\ufeff{",
+            b"\xff",
+            "[" * 100_000,
+        ],
     )
     def test_what_is_no_object_is_no_row(self, flat: Path, text: Any) -> None:
         with pytest.raises(DataError, match="the row is no JSON"):

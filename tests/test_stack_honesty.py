@@ -12,9 +12,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import Work
 from small import FOREST, LIGHTGBM, LOGISTIC, clean, dated, experiment, flat, people, quiet
 
+from toolkit.config.paths import packaged
 from toolkit.config.schema import Config
 from toolkit.errors import UnfitError
 from toolkit.models import Task
@@ -26,6 +28,7 @@ from toolkit.registry import Component, models
 from toolkit.report import record, summary
 from toolkit.report.members import against_members
 from toolkit.training.experiment import encoded, label_all
+from toolkit.tuning.settings import Optuna
 
 YES = Task("y", "binary")
 STACK = {"stack": {"kind": "stack"}}
@@ -281,6 +284,30 @@ def test_a_member_that_fails_in_a_fold_stops_the_stack_or_is_left_out_of_it_alon
     assert "some" in {c.model for c in outcome.candidates}
 
 
+def test_a_blend_whose_weighed_members_fail_counts_those_left_alike(tmp_path: Path) -> None:
+    weights = {"bad": 1, "logistic": 0, "forest": 0}
+    lines = LINE | BAD | {"both": {"kind": "blend", "on_failure": "leave_out", "weights": weights}}
+    outcome = experiment(of(flat(tmp_path, clean(400)), lines)).run()
+    said = {name: outcome.scores[(name, "y")].score for name in ("logistic", "forest", "both")}
+    assert said["both"] == pytest.approx((said["logistic"] + said["forest"]) / 2)
+    assert "equal: no member that is left has a weight" in outcome.fitted["both"].notes[0][0]
+
+
+def test_settings_that_a_library_refuses_are_a_failed_trial_and_a_bug_stays_one(tmp_path: Path) -> None:
+    search = {"rows": {"categorical": [0, 10_000]}}
+    lines = {"some": {"kind": "failing", "search": search}}
+    made = of(flat(tmp_path, clean(300)), lines)
+    settings = Optuna(kind="optuna", sampler="grid", trials=None, pruner="none")
+    study = experiment(made).run(tuning=settings).studies["some"]
+    assert {trial["settings"]["rows"]: (trial["state"], trial["why"]) for trial in study.trials} == {
+        0: ("complete", ""), 10_000: ("fail", "out of memory"),
+    }  # fmt: skip
+    assert study.best == {"rows": 0}
+    bug = of(made, {"some": lines["some"] | {"bug": True}})
+    with pytest.raises(KeyError, match="no such thing"):
+        experiment(bug).run(tuning=settings)
+
+
 def test_an_ensemble_of_one_is_none(tmp_path: Path) -> None:
     lines = {"logistic": {"kind": "logistic"}} | BAD | {"both": {"kind": "blend", "on_failure": "leave_out"}}
     with pytest.raises(UnfitError, match="an ensemble needs two members, and of `logistic`, `bad` fewer"):
@@ -348,3 +375,13 @@ def test_the_report_and_the_screen_say_it(work: Work) -> None:
     assert re.search(pattern, re.sub(r"\s+", " ", said.out))
     assert re.search(pattern, (run / "report.html").read_text())
     assert re.search(pattern, (run / "summary.md").read_text())
+
+
+def test_every_shipped_ensemble_can_be_told_from_the_command_line_to_go_on() -> None:
+    """`model.NAME.on_failure=leave_out` is what the error advises, and it sets a key that must be there."""
+    found = [
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in packaged("conf").glob("model/*.yaml")
+    ]
+    ensembles = [declared for declared in found if declared["kind"] in ("stack", "blend")]
+    assert len(ensembles) >= 5
+    assert all(declared["on_failure"] == "stop" for declared in ensembles)

@@ -314,6 +314,30 @@ def test_a_horizon_needs_a_cutoff(tmp_path: Path) -> None:
         ({"kind": "event_within", "table": "orders", "horizon": "1 month"}, False),
         ({"kind": "value", "of": {**OF, "window": "horizon"}, "horizon": "1 month"}, False),
         ({"kind": "value", "of": OF, "horizon": "1 month"}, True),
+        ({"kind": "inactivity", "table": "orders", "horizon": "1 month"}, False),
+        ({"kind": "silence", "table": "orders", "lasting": "30 days", "horizon": "1 month"}, True),
+        (
+            {
+                "kind": "any_of",
+                "horizon": "1 month",
+                "definitions": {
+                    "one": {"kind": "event_within", "table": "orders"},
+                    "no": {"kind": "inactivity", "table": "orders"},
+                },
+            },
+            False,
+        ),
+        (
+            {
+                "kind": "any_of",
+                "horizon": "1 month",
+                "definitions": {
+                    "one": {"kind": "event_within", "table": "orders"},
+                    "no": {"kind": "silence", "table": "orders", "lasting": "30 days"},
+                },
+            },
+            True,
+        ),
     ],
 )
 def test_a_target_says_what_is_known_at_the_cutoff_already(

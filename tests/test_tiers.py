@@ -17,6 +17,7 @@ from toolkit.cli.main import main
 from toolkit.config.listing import Listing
 from toolkit.evaluation.bootstrap import EntityBootstrap
 from toolkit.evaluation.tiers import figures, judge, names_of, tier_of
+from toolkit.report.summary import where
 
 TIERS = {"low": 0.0, "medium": 0.3, "high": 0.6, "critical": 0.8}
 LISTING = "file: calls\nsize: 1000\ntiers: {low: 0, medium: 0.15, high: 0.3, critical: 0.45}\n"
@@ -127,6 +128,11 @@ class TestATable:
         message = work.refused("recipe=shop", "listing=calls", "listing.tiers_of=null", "target=[spends]")
         assert "no target here is yes or no" in message
 
+    def test_that_the_command_line_cannot_replace_says_so(self, work: Work) -> None:
+        said = work.refused("show", "recipe=churn", "listing.tiers={low: 0, much: 0.5}")
+        assert "`listing.tiers` has no key `much`" in said
+        assert "'+listing.tiers.much=…' adds it" in said
+
     def test_keeps_its_order_through_a_bundles_json(self) -> None:
         listing = Listing(tiers=TIERS)
         again = Listing.model_validate(json.loads(json.dumps(listing.model_dump(mode="json"))))
@@ -194,6 +200,13 @@ class TestInARun:
         assert section.count("<tr>") == 5
         assert "not calibrated" not in section
         assert "By tier: <bdi>critical</bdi>" in page
+
+    def test_the_summary_says_where_the_lists_of_several_targets_are(self, finished: Path) -> None:
+        lists = [line for line in where(finished / "run") if line.startswith("list: ")]
+        assert [line.rsplit("/", 1)[1] for line in lists] == [
+            "calls.orders_again.csv",
+            "calls.orders_soon.csv",
+        ]
 
     def test_without_calibration_it_is_said_what_the_tiers_stand_on(self, work: Work) -> None:
         work.write({"conf/listing/calls.yaml": LISTING})

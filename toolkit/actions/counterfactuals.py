@@ -7,7 +7,7 @@ helped = help_rows(scorer, X, besides)          # for encoded rows: `search.Foun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from toolkit.evaluation.counterfactual.reference import Reference
 from toolkit.evaluation.counterfactual.search import Found, Judged, search
 from toolkit.modalities import Modalities
 from toolkit.models.interface import Column
+from toolkit.prepare.expressions import made_of
 from toolkit.prepare.features import Feature
 from toolkit.prepare.matrix import Matrix
 from toolkit.report.entities import Helping
@@ -72,6 +73,7 @@ def check(config: Config, features: Sequence[Feature], matrix: Matrix) -> None:
     if not (node := declared(config)):
         return
     kinds = {feature.name: feature.kind for feature in features if feature.name in matrix.columns}
+    follows = {name: found.columns for name, found in made_of(config.features, list(kinds)).items()}
     for name, change in node.features.items():
         where = f"counterfactual.features.{name}"
         for key, one in ((where, name), *_named(change, where)):
@@ -79,10 +81,25 @@ def check(config: Config, features: Sequence[Feature], matrix: Matrix) -> None:
                 raise ConfigError(f"no feature is called `{one}`", where=key, fix=did_you_mean(one, kinds))
             if one != name and kinds[one] != "numeric":
                 raise ConfigError(f"`{one}` is a text, and `{name}` moves by numbers", where=key)
+        for one in (name, *change.also):
+            _stands_alone(one, follows, where)
         if kinds[name] == "numeric":
             _number(name, change, matrix.columns[name], where)
         else:
             _text(name, change, matrix.columns[name], where)
+
+
+def _stands_alone(name: str, follows: Mapping[str, Collection[str]], where: str) -> None:
+    """Raises ConfigError where a changed row would say two things: expressions are not computed anew."""
+    read = [other for other, of in follows.items() if name in of]
+    if name in follows or read:
+        made = name if name in follows else read[0]
+        of = ", ".join(f"`{one}`" for one in sorted(follows[made]))
+        raise ConfigError(
+            f"`{made}` follows from {of}, and would not any more if `{name}` changed", where=where,
+            why="what is changed is the row as the model sees it, and its expressions are not computed anew",
+            fix="change another feature, or leave the expression out",
+        )  # fmt: skip
 
 
 def _named(change: Change, where: str) -> Iterator[tuple[str, str]]:
@@ -191,7 +208,7 @@ def helping(config: Config, features: Sequence[Feature], bundle: Path) -> Helpin
     """For the report: what would help encoded rows of a target, by a run's bundle; None where nothing is declared."""
     if not declared(config):
         return None
-    asked = Help.of(bundling.read(bundle), features)
+    asked = Help.of(bundling.read(bundle, accept_gate=True), features)  # the run says so itself
     assert asked is not None
     return lambda target, X, besides: asked.rows(X, besides).said if target == asked.target else []
 

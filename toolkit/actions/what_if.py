@@ -3,7 +3,8 @@
     found = best(scorer, scored, standing)     # the first rows of a standing, each `best` times
 
 A chosen value takes the place of the row's own, features that expressions make of it are computed anew, and the row
-goes through the same encoder, model and calibrator as any other: with its own values it scores what the list says.
+goes through the same encoder, model, calibrator and chain of nested targets as any other: with its own values it
+scores what the list says.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.evaluation.metrics import Floats
+from toolkit.modalities import Modalities
 from toolkit.models.encode import Encoder
 from toolkit.prepare.expressions import made_of, recomputed
 from toolkit.prepare.features import Feature
@@ -35,6 +37,7 @@ from toolkit.prepare.frame import clocks
 from toolkit.prepared import Prepared
 from toolkit.report.listed import days_of
 from toolkit.scoring.batch import Scored
+from toolkit.scoring.probability import probability
 from toolkit.training.split import TRAIN
 
 AT_A_TIME = 200_000  # rows scored at once, combinations of a row counted as rows
@@ -128,7 +131,7 @@ def unseen(config: Config, prepared: Prepared) -> list[str]:
 @dataclass(frozen=True)
 class Tried:
     """Scores of some rows under every combination. combinations: one value per choice [combinations];
-    raw: as the model says it [rows, combinations]; value: calibrated, or the number itself, likewise."""
+    raw: as the model says it [rows, combinations]; value: calibrated and coherent, or the number itself, likewise."""
 
     combinations: list[tuple[Value, ...]]
     raw: Floats
@@ -141,7 +144,7 @@ def try_all(scorer: Scorer, scored: Scored, head: Head, rows: NDArray[np.intp], 
     chosen = [choice.feature for choice in node.choose.values()]
     values_of: list[Sequence[Value]] = [choice.values for choice in node.choose.values()]
     combinations = list(product(*values_of))
-    raw = np.empty((len(rows), len(combinations)))
+    raw, value = np.empty((2, len(rows), len(combinations)))
     engine = Engine(threads=1)  # in the order of rows
     try:
         for some in np.array_split(np.arange(len(rows)), len(raw.ravel()) // AT_A_TIME + 1):
@@ -157,12 +160,21 @@ def try_all(scorer: Scorer, scored: Scored, head: Head, rows: NDArray[np.intp], 
             X, changed = scored.X[at], [place[name] for name in new]
             encoder = Encoder(tuple(scorer.encoder.columns[c] for c in changed), scorer.encoder.capped)
             X[:, changed] = encoder.transform(new, len(at)).X
-            said = scorer.models[head.model].predict(X, scored.besides.some(at))[head.position]
-            raw[some] = said.reshape(len(some), -1)
+            said, meant = _scores(scorer, head, X, scored.besides.some(at))
+            raw[some], value[some] = said.reshape(len(some), -1), meant.reshape(len(some), -1)
     finally:
         engine.close()
+    return Tried(combinations, raw, value)
+
+
+def _scores(scorer: Scorer, head: Head, X: NDArray[np.float32], besides: Modalities) -> tuple[Floats, Floats]:
+    """Raw score and probability (or number) as lists show it: a chosen model's is put in order with its chain."""
+    if head in scorer.heads:
+        raw, value, _ = probability(scorer, head.name, X, besides)
+        return raw, value
+    raw = scorer.models[head.model].predict(X, besides)[head.position]
     raw = np.expm1(raw) if head.logged else raw
-    return Tried(combinations, raw, head.calibrator.apply(raw.ravel()).reshape(raw.shape))
+    return raw, head.calibrator.apply(raw)
 
 
 def best(scorer: Scorer, scored: Scored, standing: Standing) -> pa.Table:
@@ -170,7 +182,7 @@ def best(scorer: Scorer, scored: Scored, standing: Standing) -> pa.Table:
     listing, head = scorer.listing, standing.head
     node = listing.what_if
     assert node is not None
-    rows = standing.rows[: listing.size]
+    rows = standing.rows[: listing.rows(len(standing))]
     tried = try_all(scorer, scored, head, rows, node)
     sign = -1 if node.prefer == "highest" else 1
     order = np.argsort(sign * tried.raw, axis=1, kind="stable")[:, : node.best]

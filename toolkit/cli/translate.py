@@ -32,7 +32,7 @@ def translate(error: Exception, overrides: list[str], search: list[Root]) -> Con
     if isinstance(error, MissingConfigException):
         return _unknown_option(error, overrides, search)
     if "Could not override" in str(error):
-        return _unknown_key(str(error), overrides, search)
+        return _unknown_key(f"{error}\n{error.__cause__ or ''}", overrides, search)
     if "Multiple values for" in str(error):
         group = re.sub(r".*Multiple values for (\S+?)\. .*", r"\1", str(error).replace("\n", " "))
         return ConfigError(
@@ -204,6 +204,15 @@ def _unknown_key(message: str, overrides: list[str], search: list[Root]) -> Conf
         )
     if "." not in key:
         return ConfigError(f"there is no group or key `{key}`", where=where, fix=_groups_fix(key, groups))
+    inner = re.search(r"full_key: (\S+)", message)
+    if inner and given and inner.group(1).startswith(f"{key}."):
+        new = inner.group(1).removeprefix(f"{key}.")
+        return ConfigError(
+            f"`{key}` has no key `{new}`",
+            where=where,
+            why="a mapping on the command line is put into the one that is there, and does not replace it",
+            fix=f"'+{key}.{new}=…' adds it; another mapping goes into a file of your own",
+        )
     return ConfigError(
         f"nothing composed has a key `{key}`",
         where=where,

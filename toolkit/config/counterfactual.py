@@ -146,9 +146,9 @@ class Changes(Node):
 
 
 def wrong(
-    node: Changes, types: Mapping[str, str], listing: Listing, by_rank: bool
+    node: Changes, types: Mapping[str, str], listing: Listing, no_threshold: str
 ) -> Iterator[WrongNameError]:
-    """What is wrong with it in its recipe. types: target → type; by_rank: whether the threshold is a capacity."""
+    """What is wrong with it in its recipe. types: target → type; no_threshold: why a row has none of its own, or ""."""
     if listing.file is None:
         yield WrongNameError(
             ("counterfactual",), "", "`counterfactual` needs a ranked list",
@@ -167,10 +167,8 @@ def wrong(
             yield WrongNameError.among(
                 at, node.aim, f"`{node.aim}` is no number, and no tier of the listing that begins above 0", [THRESHOLD, *tiers]
             )  # fmt: skip
-        elif node.aim == THRESHOLD and by_rank:
-            yield WrongNameError(
-                at, name, "a capacity is no threshold of a single row: who else is listed decides", "give a probability"
-            )  # fmt: skip
+        elif node.aim == THRESHOLD and no_threshold:
+            yield WrongNameError(at, name, no_threshold, "give a probability")
     if types[name] == "multiclass":
         yield WrongNameError(
             at, name, f"`{name}` has classes, and a change has no side of them",

@@ -115,6 +115,13 @@ class Listing(Node):
         """How many of the ranked rows it has."""
         return ranked if self.size == "all" else min(self.size, ranked)
 
+    @field_validator("file")
+    @classmethod
+    def name_is_free(cls, value: str | None) -> str | None:
+        if value and value.lower() == "fairness":
+            raise ValueError(f"`{value}.csv` holds the figures by protected group; choose another name")
+        return value
+
     @field_validator("columns")
     @classmethod
     def headings_are_free(cls, value: dict[str, Any]) -> dict[str, Any]:

@@ -278,9 +278,19 @@ class Config(Node):
     def counterfactuals_have_a_target_and_a_list(self) -> Config:
         if isinstance(self.counterfactual, Changes):
             types = {name: type_of(node) for name, node in self.target.items()}
-            by_rank = self.threshold.kind == "fill_capacity"
-            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, by_rank))
+            why = self._no_threshold_of_a_row(self.counterfactual.target or next(iter(types)))
+            refuse("Config", wrong_changes(self.counterfactual, types, self.listing, why))
         return self
+
+    def _no_threshold_of_a_row(self, target: str) -> str:
+        """Why more than a row's own score decides, for a target or a narrower one, whose decisions it takes in; ""."""
+        chain = next((chain for chain in self.coherent if target in chain), [target])
+        deciding = [self.target[name] for name in chain[: chain.index(target) + 1] if name in self.target]
+        if any((node.threshold or self.threshold).kind == "fill_capacity" for node in deciding):
+            return "a capacity is no threshold of a single row: who else is listed decides"
+        if self.fairness.mitigation:
+            return "`fairness.mitigation` gives each group a threshold of its own, so there is no single one"
+        return ""
 
     @model_validator(mode="after")
     def a_playbook_has_a_list_and_names_what_is_there(self) -> Config:

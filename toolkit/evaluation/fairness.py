@@ -31,11 +31,16 @@ from numpy.typing import NDArray
 from toolkit.config.fairness import MEASURES, RATIOS, UNKNOWN
 from toolkit.errors import ConfigError
 from toolkit.evaluation.bootstrap import EntityBootstrap, interval
+from toolkit.evaluation.gains import wilson
 from toolkit.evaluation.metrics import NAN, Floats, ratio
 
 RATES = ("base_rate", "selection_rate", "true_positive_rate", "false_positive_rate", "precision")
 LEAST_OF_EACH = 5  # rows of an answer, fewer than which a rate among them says nothing
 MOST_UNKNOWN = 0.5  # of the rows; beyond it what is known of the rest is no comparison
+_LOOKED_AT = {  # by a measure, where it is not the selection rate
+    "equal_opportunity_difference": ("true_positive_rate",),
+    "equalized_odds_difference": ("true_positive_rate", "false_positive_rate"),
+}
 Interval = tuple[float, float]
 
 
@@ -139,12 +144,16 @@ def compare(
         missing = _undefined(counts[name])
         rates = {rate: NAN if rate in missing else float(frame[rate].loc[name]) for rate in RATES}
         ends = {}
-        if draws:
+        if boot:
             drawn = _rates(draws[name])
-            ends = {rate: interval(drawn[rate]) for rate in RATES if rate not in missing}
+            among = _among(y, decision, masks[name])
+            ends = {
+                rate: interval(drawn[rate]) if 0 < rates[rate] < 1 else _all_or_none(rates[rate], among[rate], boot)
+                for rate in RATES if rate not in missing
+            }  # fmt: skip
         found.append(Group(
             name, int(counts[name][0]), "", rates, ends, missing, impact.get(name, NAN),
-            interval(impact_draws[name]) if name in impact_draws and name != against else (NAN, NAN),
+            interval(impact_draws[name]) if impact.get(name) and name in impact_draws and name != against else (NAN, NAN),
         ))  # fmt: skip
     measured = []
     for measure in measures if not why else ():
@@ -196,6 +205,22 @@ def _rates(counts: Floats) -> dict[str, Floats]:
         "true_positive_rate": ratio(both, positives), "false_positive_rate": ratio(selected - both, n - positives),
         "precision": ratio(both, selected),
     }  # fmt: skip
+
+
+def _among(y: NDArray, decision: NDArray, mask: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    """Rate → the rows that it is a share of."""
+    yes = y == 1
+    return {
+        "base_rate": mask, "selection_rate": mask, "true_positive_rate": mask & yes,
+        "false_positive_rate": mask & ~yes, "precision": mask & decision.astype(bool),
+    }  # fmt: skip
+
+
+def _all_or_none(rate: float, among: NDArray[np.bool_], boot: EntityBootstrap) -> Interval:
+    """Wilson's interval by the number of entities: of a rate of 0 or 1 every replicate says the same."""
+    entities = len(np.unique(boot.codes[among]))
+    low, high = wilson(np.array([rate * entities]), np.array([entities]))
+    return float(low[0]), float(high[0])
 
 
 def _undefined(counts: Floats) -> dict[str, str]:
@@ -266,10 +291,7 @@ def _measure(
     measure: str, y: NDArray, decision: NDArray, names: NDArray, masks: dict[str, NDArray[np.bool_]],
     compared: Sequence[str], counts: dict[str, Floats], draws: dict[str, Floats], against: str,
 ) -> Measured:  # fmt: skip
-    needs = {
-        "equal_opportunity_difference": ("true_positive_rate",),
-        "equalized_odds_difference": ("true_positive_rate", "false_positive_rate"),
-    }.get(measure, ())
+    needs = _LOOKED_AT.get(measure, ())
     able = [name for name in compared if not set(needs) & set(_undefined(counts[name]))]
     left_out = tuple(name for name in compared if name not in able)
     if len(able) < 2:
@@ -290,7 +312,8 @@ def _measure(
     )
     ends = (NAN, NAN)
     if draws:
-        ends = interval(gap(measure, _rates(np.stack([draws[name] for name in able], axis=1)), at))
+        drawn = _rates(np.stack([draws[name] for name in able], axis=1))
+        ends = around(measure, value, each, drawn, at)
     low, high = _ends(measure, each, able, at)
     return Measured(measure, value, ends, low, high, "", left_out)
 
@@ -307,20 +330,37 @@ def _by_fairlearn(measure: str, y: NDArray, decision: NDArray, names: NDArray, a
     return float(formula(y, decision, sensitive_features=names))
 
 
-def gap(measure: str, rates: dict[str, Floats], reference: int) -> Floats:
-    """A measure from rates [groups, …]; reference: position of the group that disparate_impact compares with."""
-    selection, hit, alarm = (
-        rates[name] for name in ("selection_rate", "true_positive_rate", "false_positive_rate")
-    )
-    if measure == "demographic_parity_difference":
-        return _spread(selection)
-    if measure == "demographic_parity_ratio":
-        return ratio(selection.min(axis=0), selection.max(axis=0))
-    if measure == "equal_opportunity_difference":
-        return _spread(hit)
-    if measure == "equalized_odds_difference":
-        return np.maximum(_spread(hit), _spread(alarm))
-    return ratio(np.delete(selection, reference, axis=0).min(axis=0), selection[reference])
+def around(
+    measure: str, value: float, rates: dict[str, Floats], drawn: dict[str, Floats], reference: int
+) -> Interval:
+    """The 95 % interval of a measure, which holds its value; NaN where the replicates cannot tell it.
+
+    rates [groups] and those of replicates [groups, replicates]; reference: position of the group that
+    disparate_impact compares with. A largest gap is above 0 by chance, in nearly every replicate, so percentiles of
+    it would leave 0 out whatever the truth. How far it can be from the truth is bounded by how far that of any
+    two groups is (Tukey 1953): by as much as the gaps between groups move at most, in 95 % of the replicates. Of a
+    ratio the gaps are those of logarithms, and a group of which nobody is selected has none.
+    """
+    moved = []
+    for name in _LOOKED_AT.get(measure, ("selection_rate",)):
+        before, after = rates[name][:, None], drawn[name]
+        if measure in RATIOS:
+            if not before.all():
+                return NAN, NAN
+            with np.errstate(divide="ignore"):
+                before, after = np.log(before), np.log(after)
+        shift = after - before
+        if measure == "disparate_impact":
+            moved.append(np.abs(shift - shift[reference]).max(axis=0))
+        else:
+            moved.append(shift.max(axis=0) - shift.min(axis=0))
+    reach = interval(np.max(moved, axis=0), 0.9)[1]  # its upper end: 95 % of the replicates lie below
+    if measure not in RATIOS:
+        return max(value - reach, 0.0), min(value + reach, 1.0)
+    if not np.isfinite(reach):
+        return NAN, NAN
+    low, high = value * float(np.exp(-reach)), value * float(np.exp(reach))
+    return low, high if measure == "disparate_impact" else min(high, 1.0)
 
 
 def _spread(rate: Floats) -> Floats:

@@ -111,19 +111,24 @@ class Stage:
         return out
 
     def _some(self, X: np.ndarray) -> np.ndarray:
-        design = self.design
-        if self.one_hot and self.scale:  # the design as it is, which is sparse where levels are many
-            wide = design.matrix(X)[:, self.kept]
-            return wide if isinstance(wide, np.ndarray) else wide.toarray()
-        wide, start = design.matrix(X), len(design.numeric) + len(design.gaps)
-        wide = wide if isinstance(wide, np.ndarray) else wide.toarray()
-        numbers = wide[:, :start] if self.scale else X[:, design.numeric]
-        categories = wide[:, start:] if self.one_hot else X[:, design.categorical]
-        return np.concatenate([numbers, categories], axis=1)[:, self.kept]
+        """What is kept and no more is made dense: with many levels the design is sparse, and wide."""
+        design, wide = self.design, self.design.matrix(X)
+        start = len(design.numeric) + len(design.gaps)
+        made = start if self.scale else len(design.numeric)
+        numbers, levels = self.kept[self.kept < made], self.kept[self.kept >= made] - made
+        parts = [
+            _dense(wide[:, numbers]) if self.scale else X[:, design.numeric[numbers]],
+            _dense(wide[:, start + levels]) if self.one_hot else X[:, design.categorical[levels]],
+        ]
+        return np.concatenate(parts, axis=1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that is fitted."""
         return vars(self.design) | {"kept": self.kept}
+
+
+def _dense(wide: Any) -> np.ndarray:
+    return wide if isinstance(wide, np.ndarray) else wide.toarray()
 
 
 def _origin(design: Design, one_hot: bool, scale: bool) -> np.ndarray:
@@ -156,8 +161,7 @@ def _scores(which: str, task: Task, design: Design, train: Rows, seed: int) -> n
         rows = np.arange(len(train))
         if len(rows) > _MUTUAL_ROWS:
             rows = np.sort(np.random.default_rng(seed).choice(rows, _MUTUAL_ROWS, replace=False))
-        wide: Any = design.matrix(train.X[rows])
-        wide = wide if isinstance(wide, np.ndarray) else wide.toarray()
+        wide = _dense(design.matrix(train.X[rows]))
         flags = np.arange(wide.shape[1]) >= len(design.numeric)
         score = feature_selection.mutual_info_regression if number else feature_selection.mutual_info_classif
         return np.asarray(score(wide, train.y[rows], discrete_features=flags, random_state=seed))

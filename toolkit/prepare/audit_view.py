@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
+from toolkit.config.measures import AnyOf
 from toolkit.config.schema import Audit
 from toolkit.evaluation import univariate
 from toolkit.models.interface import Column, Task
@@ -89,7 +90,12 @@ def lineage_of(compiled: Compiled) -> Lineage:
             early[table.name] = float(pc.mean(pc.less(stamps[KNOWN], stamps[TIME])).as_py() or 0.0)
     return Lineage(
         {name: target.sources for name, target in compiled.targets.items()},
-        frozenset(name for name, target in compiled.targets.items() if target.partly_known),
+        # Of several definitions, columns do not tell which of them looked back: those answer for nothing.
+        frozenset(
+            name
+            for name, target in compiled.targets.items()
+            if target.partly_known and not isinstance(target.node, AnyOf)
+        ),
         frozenset(table.name for table in tables if table.spec.clock),
         frozenset((table.name, name) for table in tables if not table.spec.clock
                   for name, column in table.columns.items() if column.type in ("date", "timestamp")),

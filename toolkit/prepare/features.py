@@ -296,9 +296,9 @@ def _neighbours(
     query = neighbours(node.relation, wanted, frame, tables, where)
     features = []
     for item in wanted:
-        text = f"{item.agg} over {' '.join(item.types) or 'all'} neighbours" + (
-            ", weighted" if item.weight else ""
-        )
+        of = f" of {item.name.replace('_', ' ')}" if item.of else ""
+        text = f"{item.agg}{of} over {' '.join(item.types) or 'all'} neighbours"
+        text += ", weighted" if item.weight else ""
         features.append(
             Feature(f"{name}.{item.name}", name, "numeric", query.fills[item.name], query.sources[item.name],
                     "neighbours", text)

@@ -21,6 +21,7 @@ from toolkit.config.measures import (
     Combined,
     EventWithin,
     Inactivity,
+    Lull,
     Measure,
     Silence,
     Target,
@@ -99,7 +100,7 @@ def compile_target(name: str, node: Target, tables: Tables, cohort: Frame, engin
     frame = looking_ahead(cohort, horizon, getattr(node, "at", "horizon_end"), engine)
     kind, partly = "binary", False
     if isinstance(node, EventWithin | Inactivity | Silence | AnyOf):
-        query = happening(node, frame, tables, where)
+        query, partly = happening(node, frame, tables, where), _lull_in(node)
     elif isinstance(node, Classes):
         query, kind = _classes(node, frame, tables, where), "multiclass"
         partly = any(_looks_back(term) for term in node.terms.values())
@@ -120,6 +121,13 @@ def applies_to(name: str, node: Target, tables: Tables, cohort: Frame) -> exp.Se
         return None
     rows = exp.select(col(ROW, "f")).from_(sql.table(cohort.name, "f"))
     return filtered(rows, node.among, cohort, tables, f"target.{name}.among")
+
+
+def _lull_in(node: Target) -> bool:
+    """Is there a silence in it, which may have begun before the cutoff?"""
+    return isinstance(node, Lull) or (
+        isinstance(node, AnyOf) and any(isinstance(one, Lull) for one in node.definitions.values())
+    )
 
 
 def _looks_back(node: Measure) -> bool:

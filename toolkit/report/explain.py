@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from toolkit.actions.reasons import described
 from toolkit.config.schema import Config
 from toolkit.evaluation import importance, univariate
 from toolkit.evaluation.effects import effect, replaced, telling_levels, usual_values
@@ -288,8 +289,12 @@ class Looks:
         return drivers
 
     def text(self, column: Column) -> str:
+        """A feature's words, as reasons in lists have them."""
         feature: Feature | None = self.features.get(column.name)
-        return feature.text if feature else column.name
+        if feature is None:
+            return column.name
+        words = {name: said for name, said in self.config.listing.words.items() if said}  # "": never a reason
+        return described(feature, words)
 
     def _words(
         self, name: str, task: Task, by: str, rows: int, plain: int, asked: list[int], sizes: Floats

@@ -237,11 +237,8 @@ def where(folder: Path) -> list[str]:
         lines.append(
             f"lists: {here}/lists/" + (lists[0].name if len(lists) == 1 else f" ({len(lists)} files)")
         )
-    lines += [
-        f"list: {here}/{path.name}"
-        for path in sorted(folder.glob("*.csv"))
-        if "." not in path.stem and path.name != FAIRNESS
-    ]
+    ranked = sorted(path.stem for path in (folder / "ranking").glob("*.json"))  # one for each ranked list
+    lines += [f"list: {here}/{stem}.csv" for stem in [one for one in ranked if "." not in one] or ranked]
     lines += [f"actions: {here}/{path.name}" for path in sorted(folder.glob("*.actions.csv"))]
     lines += [f"fairness: {here}/{FAIRNESS}"] if (folder / FAIRNESS).exists() else []
     if (folder / "bundle").exists():

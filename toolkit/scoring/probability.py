@@ -50,7 +50,7 @@ def probability(
     """The target's raw score [rows], its probability (or number) [rows], and whether its threshold is reached.
 
     The same as scoring gives, to the last digits. The last is None where there is no threshold of a single
-    row: of a number, or of a capacity.
+    row: of a number, of a capacity, or where groups have thresholds of their own.
     """
     chain = chain_of(scorer, target)
     raw: dict[str, Floats] = {}
@@ -64,7 +64,7 @@ def probability(
     each = [head.calibrator.apply(raw[head.name]) for head in chain]
     at = [head.name for head in chain].index(target)
     after = each[at] if len(chain) == 1 else project(np.column_stack(each))[:, at]
-    if any(head.threshold is None or head.threshold.by_rank for head in chain[: at + 1]):
+    if any(one.threshold is None or one.threshold.by_rank or one.by_group for one in chain[: at + 1]):
         return raw[target], after, None
     reached = np.zeros(len(X), bool)
     for head in chain[: at + 1]:  # whoever is acted on for a narrower target is for this one

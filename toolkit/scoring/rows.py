@@ -206,6 +206,7 @@ def parsed(text: str | bytes) -> dict[str, Any]:
         if len(text) > LONGEST:
             raise ValueError(f"it is longer than {LONGEST:,} characters")
         found = json.loads(text, object_pairs_hook=_once)
+        json.dumps(found, ensure_ascii=False).encode()  # JSON may name half a character, which is no text
     except (ValueError, RecursionError) as error:
         raise DataError("the row is no JSON", why=str(error), fix='{"name": 1.5, "other": "text"}') from None
     if not isinstance(found, dict):

@@ -189,8 +189,10 @@ def _blend(model: Blend, members: tuple[Member, ...], material: Material, said: 
     combiners, notes = [], []
     for index, task in enumerate(material.tasks):
         y, score = _labelled(material.valid.y[:, index], [one[index] for one in said])
-        if isinstance(model.weights, dict):
+        if isinstance(model.weights, dict) and any(model.weights[name] for name in names):
             mixture, why = Mixture.relative([model.weights[name] for name in names]), "as declared"
+        elif isinstance(model.weights, dict):
+            mixture, why = Mixture.relative([1] * len(names)), "equal: no member that is left has a weight"
         elif model.weights == "equal":
             mixture, why = Mixture.relative([1] * len(names)), "equal weights, as declared"
         elif not len(y):

@@ -146,11 +146,16 @@ def choose_models(config: Config, outcome: Outcome) -> None:
 
 
 def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.ndarray]) -> None:
-    """Project the chosen models' probabilities of nested targets on the declared order; nest their decisions."""
+    """Project the chosen models' probabilities of nested targets on the declared order; nest their decisions.
+
+    The decisions of one threshold for all, too: what thresholds by group cost is the difference from them.
+    """
     for chain in config.coherent:
         chosen = {target: outcome.scores[(outcome.chosen(target).model, target)] for target in chain}
         probability = {target: scores.probability for target, scores in chosen.items()}
         decision = {target: scores.decision for target, scores in chosen.items()}
+        if outcome.common:
+            outcome.common |= cohere(chain, probability, outcome.common, eligible)[1]
         probability, decision, corrected = cohere(chain, probability, decision, eligible)
         outcome.coherence[" <= ".join(chain)] = corrected
         for target, scores in chosen.items():

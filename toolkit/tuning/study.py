@@ -21,10 +21,10 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from pydantic import ValidationError
 
-from toolkit.errors import ConfigError, DataError
+from toolkit.errors import ConfigError, DataError, UserError, raise_interruption
 from toolkit.runfolder import alone, held
+from toolkit.training.fitting import BUGS
 from toolkit.tuning.objective import Objective
 from toolkit.tuning.settings import Optuna
 from toolkit.tuning.space import grid, placed, suggest
@@ -239,15 +239,19 @@ def _try(trial: Any, model: Any, objective: Objective) -> None:
         value, fits = objective(tried, report)
     except Pruned:
         return close(TrialState.PRUNED)
-    except (DataError, ValidationError) as error:
-        trial.set_user_attr(WHY, str(error).splitlines()[0])
+    except Exception as error:
+        raise_interruption(error)
+        if isinstance(error, BUGS) or (isinstance(error, UserError) and not isinstance(error, DataError)):
+            raise
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        trial.set_user_attr(WHY, why)
         close(TrialState.FAIL)
         failed = trial.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
         if sum(one.user_attrs.get(WHY) != DIED for one in failed) >= MOST_FAILED:
             raise DataError(
                 f"{MOST_FAILED} trials of `{model.kind}` have failed",
                 where="tuning",
-                why=str(error).splitlines()[0],
+                why=why,
                 fix="narrow its `search` space",
             ) from None
         return None
@@ -313,12 +317,13 @@ def _read(name: str, metric: str, settings: Optuna, found: Any) -> Studied:
     """The study as plain data, up to as many trials as were asked for: an earlier run may have asked for more."""
     from optuna.trial import TrialState
 
-    finished = _finished(found)[: settings.trials]
-    last = finished[-1].number if finished else -1
+    finished = _finished(found)
+    more = finished[settings.trials :] if settings.trials is not None else []
     states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    kept = [
-        one for one in found.get_trials(deepcopy=False, states=states) if one.number <= last or not finished
-    ]
+    kept = found.get_trials(deepcopy=False, states=states)
+    if more:
+        last = finished[-len(more) - 1].number
+        kept = [one for one in kept if one.number <= last]
     trials = [
         {
             "number": trial.number, "state": trial.state.name.lower(),

@@ -30,8 +30,8 @@ class Moves(NamedTuple):
 class Lever:
     """One feature that may change. Positions are those of the model's columns.
 
-    low, high: of a new value; low_of, high_of: columns that it may not pass; declared: whether low and high
-    were; scale: what a change is measured in; codes: new levels of a categorical one.
+    low, high: of a new value; low_of, high_of: columns that it may not pass; scale: what a change is measured
+    in; codes: new levels of a categorical one.
     """
 
     name: str
@@ -39,7 +39,6 @@ class Lever:
     column: int
     low: float
     high: float
-    declared: tuple[bool, bool]
     low_of: int | None
     high_of: int | None
     step: float
@@ -54,7 +53,8 @@ class Lever:
         if self.change.values is not None:
             new = self.codes[self.codes != value].astype(np.float64)
             return Moves(new, np.ones(len(new))) if len(new) else EDGE
-        if (self.declared[0] and value < self.low) or (self.declared[1] and value > self.high):
+        least, most = self.change.at_least, self.change.at_most
+        if (isinstance(least, float) and value < least) or (isinstance(most, float) and value > most):
             return OUTSIDE
         new = self._steps(value)
         cost = np.abs(new - value) / self.scale
@@ -102,27 +102,16 @@ def levers(
             if not len(codes):
                 idle[name] = "no training row has one of its values"
                 continue
-            found.append(
-                Lever(
-                    name,
-                    change,
-                    at[name],
-                    0,
-                    0,
-                    (False, False),
-                    None,
-                    None,
-                    1,
-                    1,
-                    np.empty(0, np.intp),
-                    codes,
-                )
-            )
+            nothing = np.empty(0, np.intp)
+            found.append(Lever(name, change, at[name], 0, 0, None, None, 1, 1, nothing, codes))
             continue
         if not reference.scale[place] > 0:
             idle[name] = "has one value in all training rows"
             continue
         ends = (change.at_least, change.at_most)
+        if unseen := next((end for end in ends if isinstance(end, str) and end not in at), None):
+            idle[name] = f"may not pass `{unseen}`, which says nothing in training rows"
+            continue
         if isinstance(ends[0], float):
             low = max(ends[0], reference.least[place])
         if isinstance(ends[1], float):
@@ -131,7 +120,7 @@ def levers(
         step = change.step or _round(max(high - low, 0) / STEPS, whole)
         found.append(
             Lever(
-                name, change, at[name], float(low), float(high), (isinstance(ends[0], float), isinstance(ends[1], float)),
+                name, change, at[name], float(low), float(high),
                 at.get(ends[0]) if isinstance(ends[0], str) else None,
                 at.get(ends[1]) if isinstance(ends[1], str) else None,
                 float(step), float(reference.scale[place]),
