@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import numpy as np
 import pytest
 from conftest import Work
 from small import LIGHTGBM, LOGISTIC, clean, experiment, flat
+from sqlglot import exp
 from test_ensembles import auc
 
 from toolkit import bundling
-from toolkit.errors import ConfigError, UserError
-from toolkit.models import Batch, Column, Task, store
+from toolkit.data.engine import Engine
+from toolkit.errors import ConfigError, DataError, UserError
+from toolkit.models import Batch, Column, Task, formula, store
 from toolkit.models.formula import Formula, evaluate
 from toolkit.prepared import check_names
 from toolkit.training.experiment import encoded
@@ -217,3 +221,37 @@ def test_what_cannot_be_tuned_is_told_by_its_key(work: Work, models: str, wanted
     )  # fmt: skip
     assert "tuning.models" in said
     assert wanted in said
+
+
+class TestItsEngine:
+    def test_is_opened_once_in_a_thread_for_opening_takes_longer_than_a_row_may(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened = []
+        monkeypatch.setattr(formula, "_kept", threading.local())
+        monkeypatch.setattr(Engine, "__init__", _counting(opened))
+        X = np.array([[3.0], [np.nan]], np.float32)
+        for _ in range(3):
+            np.testing.assert_array_equal(evaluate("2 * a", X, {"a": 0}, {}), [6.0, np.nan])
+        assert len(opened) == 1
+        other = threading.Thread(target=evaluate, args=("2 * a", X, {"a": 0}, {}))
+        other.start()
+        other.join()
+        assert len(opened) == 2
+
+    def test_keeps_no_rows_and_survives_a_mistake(self) -> None:
+        with pytest.raises(ConfigError, match="is no number"):
+            evaluate("'text'", np.zeros((2, 1), np.float32), {"a": 0}, {})
+        np.testing.assert_array_equal(evaluate("a + 1", np.ones((1, 1), np.float32), {"a": 0}, {}), [2.0])
+        with pytest.raises(DataError, match="rows"):
+            formula._engine().arrow(exp.select("*").from_("rows"))
+
+
+def _counting(opened: list[int]) -> Callable[..., None]:
+    begin = Engine.__init__
+
+    def init(self: Engine, *given: Any, **named: Any) -> None:
+        opened.append(1)
+        begin(self, *given, **named)
+
+    return init

@@ -93,6 +93,9 @@ class Engine:
         """An Arrow table or a data frame under a name."""
         self.connection.register(name, table)
 
+    def unregister(self, name: str) -> None:
+        self.connection.unregister(name)
+
     def add_function(self, name: str, function: Callable[[pa.Array], pa.Array]) -> None:
         """A function from texts to numbers, [rows] each, that queries may call; it gets missing texts, too."""
         self.connection.create_function(

@@ -7,10 +7,12 @@ and is said to be.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -20,7 +22,11 @@ from toolkit.errors import ConfigError
 from toolkit.models.interface import Column, Task
 from toolkit.models.one_by_one import OneByOne, Rows
 
+if TYPE_CHECKING:
+    from toolkit.data.engine import Engine
+
 LEAST_SLOPE = 0.01  # of the log-odds between the least and the greatest value
+_kept = threading.local()
 
 
 class Formula(OneByOne):
@@ -147,19 +153,18 @@ def evaluate(
     import pyarrow as pa
     from sqlglot import exp
 
-    from toolkit.data.engine import Engine
     from toolkit.data.sql import expression, named
 
     tree = expression(score, used, "model.score").tree
     if not len(X):
         return np.zeros(0)
     rows = {name: _column(X[:, at], levels.get(name)) for name, at in used.items()}
-    engine = Engine(threads=1)  # in the order of rows
+    engine = _engine()
+    engine.register("rows", pa.table(rows or {"none": np.zeros(len(X))}))
     try:
-        engine.register("rows", pa.table(rows or {"none": np.zeros(len(X))}))
         found = engine.arrow(exp.select(named(tree.copy(), "value")).from_("rows"))["value"]
     finally:
-        engine.close()
+        engine.unregister("rows")
     if not (pa.types.is_boolean(found.type) or _is_number(found.type)):
         raise ConfigError(
             f"`{score}` is no number, but {found.type}",
@@ -167,6 +172,15 @@ def evaluate(
             fix="rank by a number or a condition",
         )
     return np.asarray(found.cast(pa.float64()).to_numpy(zero_copy_only=False), np.float64)
+
+
+def _engine() -> Engine:
+    """This thread's own, kept: opening one takes longer than all else that a single row needs."""
+    from toolkit.data.engine import Engine
+
+    if getattr(_kept, "process", None) != os.getpid():  # a connection does not outlive a fork
+        _kept.engine, _kept.process = Engine(threads=1), os.getpid()  # one thread: in the order of rows
+    return _kept.engine
 
 
 def _column(values: np.ndarray, levels: Sequence[str] | None) -> Any:
