@@ -62,7 +62,10 @@ def test_it_composes_and_validates(
     words = [f"{group}=[{','.join([name, *others])}]" if several else f"{group}={name}"]
     if group != "recipe":
         words.append("recipe=" + USED_BY.get((group, name), "donor_retention"))
-    if group == "target" and USED_BY.get((group, name)) == "churn":  # what its other parts name is not there
+    if group == "target" and USED_BY.get((group, name)) in (
+        "churn",
+        "email_engagement",
+    ):  # what its other parts name is not there
         words += ["coherent=[]", "playbook=none", "counterfactual=none"]
     if (group, name) in FLAT | {("source", "folder"), ("source", "database")}:
         words.append("source.path=data")

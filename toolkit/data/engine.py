@@ -69,9 +69,9 @@ class Engine:
         """Keep a query over the parameters $1, $2 … under a name: it is planned once, for `asked`."""
         self._guarded(tree, lambda text: self.connection.execute(f"PREPARE {_name(name)} AS {text}"))
 
-    def asked(self, name: str, values: Iterable[str | None]) -> tuple[Any, ...] | None:
-        """The first row of a prepared query, if it has one. values: texts (None: NULL), in the parameters' order."""
-        given = exp.Tuple(expressions=[exp.null() if one is None else sql.literal(one) for one in values])
+    def asked(self, name: str, values: Iterable[str]) -> tuple[Any, ...] | None:
+        """The first row of a prepared query, if it has one. values: texts, in the parameters' order."""
+        given = exp.Tuple(expressions=[sql.literal(one) for one in values])
         try:
             return self.connection.execute(f"EXECUTE {_name(name)} {sql.render(given)}").fetchone()
         except duckdb.Error as error:

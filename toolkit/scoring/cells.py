@@ -93,7 +93,7 @@ class Cells:
         Raises DataError where the row breaks the table's contract, or is none of the cohort.
         """
         cells = [_text(name, row.get(name), column) for name, column in self.columns.items()]
-        if cells[self.place] is None and not self.needs_key:  # whose row it is decides nothing
+        if not cells[self.place].strip() and not self.needs_key:  # whose row it is decides nothing
             cells[self.place] = NOBODY
         found = self.engine.asked(QUERY, cells)
         assert found is not None
@@ -169,10 +169,12 @@ def _with(steps: Sequence[Step], tree: exp.Select) -> exp.Select:
     return tree
 
 
-def _text(name: str, value: Any, column: Column) -> str | None:
-    """A JSON value as a file would hold it."""
-    if value is None or isinstance(value, str):
-        if value is not None and "\0" in value:
+def _text(name: str, value: Any, column: Column) -> str:
+    """A JSON value as a file would hold it: what is missing is blank (a NULL would have the query planned anew)."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        if "\0" in value:
             raise DataError(f"`{name}` holds a character that no text may hold (NUL)", where=name)
         return value
     if isinstance(value, bool):
@@ -181,7 +183,7 @@ def _text(name: str, value: Any, column: Column) -> str | None:
         return str(value)
     if isinstance(value, float):
         if value != value:
-            return None
+            return ""
         text = np.format_float_positional(value, trim="-") if np.isfinite(value) else str(value)
         return text.replace(".", ",") if column.decimal == "," else text
     raise DataError(

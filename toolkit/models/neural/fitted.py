@@ -186,7 +186,8 @@ def predicted(
     for batch in by_length(rows.rows, rows.lengths, batch_rows):
         logits = rows.logits(network, torch.from_numpy(batch).to(rows.device))
         for number, (task, unit, logit) in enumerate(zip(tasks, units, logits, strict=True)):
-            out[number][batch] = _read(task, unit, logit.cpu().double()).numpy()
+            read = _read(task, unit, logit.cpu().double()).unflatten(0, (-1, network.members))
+            out[number][batch] = read.mean(1).numpy()
     return out
 
 

@@ -130,7 +130,11 @@ class MultiTargetLoss(nn.Module):
         self.log_variance = nn.Parameter(torch.zeros(len(self.losses))) if uncertainty else None
 
     def each(self, logits: Sequence[Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss of each target, [targets], and whether it has any label, bool [targets]."""
+        """Mean loss of each target, [targets], and whether it has any label, bool [targets].
+
+        Members of a network are judged one by one, not by their mean: that keeps them different.
+        """
+        y = y.repeat_interleave(len(logits[0]) // len(y), 0)
         pairs = [
             masked_mean(loss, logit, y[:, target])
             for target, (loss, logit) in enumerate(zip(self.losses, logits, strict=True))

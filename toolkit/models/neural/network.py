@@ -47,7 +47,8 @@ class Network(nn.Module):
         if not widths:
             raise ValueError("a network needs at least one modality")
         self.fusion = fusion(widths, sizes.fusion)
-        self.heads = Heads(self.fusion.width, sizes.heads)
+        self.members = self.tabular.members if self.tabular else 1
+        self.heads = Heads(self.fusion.width, sizes.heads, self.members)
 
     def forward(
         self,
@@ -57,7 +58,7 @@ class Network(nn.Module):
         nodes: Tensor | None = None,
         connected: Tensor | None = None,
     ) -> list[Tensor]:
-        """Per target [rows] or [rows, classes] logits.
+        """Per target [rows] or [rows, classes] logits; of a network with members each row that often, in a row.
 
         numeric: float32 [rows, numeric]; codes: int [rows, categorical]; sequences: one Padded per
         sequence branch; nodes: [rows, graph width], what `self.graph` says of each row's node;
@@ -76,4 +77,11 @@ class Network(nn.Module):
             vectors.append(nodes)
             all_rows = torch.ones(len(nodes), dtype=torch.bool, device=nodes.device)
             present.append(all_rows if connected is None else connected)
-        return self.heads(self.fusion(vectors, torch.stack(present, 1)))
+        known = torch.stack(present, 1)
+        if self.members > 1:  # what the other branches say is said to every member
+            vectors = [vectors[0].flatten(0, 1), *(self._each(vector) for vector in vectors[1:])]
+            known = self._each(known)
+        return self.heads(self.fusion(vectors, known))
+
+    def _each(self, tensor: Tensor) -> Tensor:
+        return tensor.repeat_interleave(self.members, 0)

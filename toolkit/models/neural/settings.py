@@ -40,6 +40,18 @@ class TabularSettings(Node):
     bins: int = Field(48, ge=2, le=256, description="Pieces of a number (piecewise_linear).")
     number: Width = Field(16, description="Channels of a number (piecewise_linear).")
     category: Category = 8
+    members: int = Field(
+        1,
+        ge=1,
+        le=128,
+        description="Networks that share weights and whose mean is taken (TabM); two layers each. 1: no ensemble.",
+    )
+
+    @model_validator(mode="after")
+    def members_have_plain_layers(self) -> Self:
+        if self.residual and self.members > 1:
+            raise ValueError("`members` share two plain layers; they go without `residual`")
+        return self
 
 
 class SequenceSettings(Node):

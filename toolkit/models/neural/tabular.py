@@ -18,6 +18,7 @@ class TabularSizes:
     """numeric: columns, indicators included; levels: how many levels each categorical column has.
 
     indicators: how many of the numeric columns, the last ones, are 0 or 1 and enter as they are; bins and number (channels per numeric column) matter to piecewise-linear embeddings only.
+    members: 1, or how many networks share the weights.
     """
 
     numeric: int
@@ -31,6 +32,7 @@ class TabularSizes:
     residual: bool = False
     dropout: float = 0.2
     indicators: int = 0
+    members: int = 1
 
 
 class Categories(nn.Module):
@@ -134,10 +136,31 @@ def _layer(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
     return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(dropout)]
 
 
+class Shared(nn.Module):
+    """A dense layer whose weights all members share, each scaling what goes in and what comes out as its own.
+
+    BatchEnsemble (Wen, Tran, Ba 2020) as TabM has it (Gorishniy, Kotelnikov, Babenko 2025, section 3.3): only
+    the first layer's scales differ at the start, by random signs, so that members begin apart.
+    """
+
+    def __init__(self, members: int, inputs: int, outputs: int, dropout: float, first: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        signs = 1.0 - 2.0 * torch.randint(0, 2, (members, inputs))
+        self.before = nn.Parameter(signs if first else torch.ones(members, inputs))
+        self.after = nn.Parameter(torch.ones(members, outputs))
+        self.bias = nn.Parameter(torch.empty(members, outputs).uniform_(-1, 1) / inputs**0.5)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[rows, members, inputs] → [rows, members, outputs]."""
+        return self.dropout(torch.relu(self.linear(x * self.before) * self.after + self.bias))
+
+
 class TabularBranch(nn.Module):
     """Embeddings, then a 2-layer MLP with BatchNorm and dropout (or two residual blocks).
 
-    While training, a batch needs two rows at least (BatchNorm).
+    While training, a batch needs two rows at least (BatchNorm). With members: two layers that they share.
     """
 
     def __init__(self, sizes: TabularSizes) -> None:
@@ -150,7 +173,13 @@ class TabularBranch(nn.Module):
         inputs = (sizes.numeric - self.embedded) + sum(
             part.out for part in (self.numbers, self.categories) if part is not None
         )
-        if sizes.residual:
+        self.members = sizes.members
+        if sizes.members > 1:
+            self.layers = nn.Sequential(
+                Shared(sizes.members, inputs, sizes.hidden, sizes.dropout, first=True),
+                Shared(sizes.members, sizes.hidden, sizes.width, sizes.dropout, first=False),
+            )
+        elif sizes.residual:
             blocks = [Residual(sizes.width, sizes.hidden, sizes.dropout) for _ in range(2)]
             last = [nn.BatchNorm1d(sizes.width), nn.ReLU()]
             self.layers = nn.Sequential(nn.Linear(inputs, sizes.width), *blocks, *last)
@@ -159,11 +188,12 @@ class TabularBranch(nn.Module):
             self.layers = nn.Sequential(*first, *_layer(sizes.hidden, sizes.width, sizes.dropout))
 
     def forward(self, numeric: Tensor, codes: Tensor | None = None) -> Tensor:
-        """Numeric [rows, numeric] and codes [rows, categorical] (-1 missing) → [rows, width]."""
+        """Numeric [rows, numeric] and codes [rows, categorical] (-1 missing) → [rows, width], or [rows, members, width]."""
         parts = [numeric[:, self.embedded :]]
         if self.numbers:
             parts.append(self.numbers(numeric[:, : self.embedded]))
         if self.categories:
             assert codes is not None, "the branch was built with categorical columns"
             parts.append(self.categories(codes))
-        return self.layers(torch.cat(parts, 1))
+        joined = torch.cat(parts, 1)
+        return self.layers(joined[:, None] if self.members > 1 else joined)
