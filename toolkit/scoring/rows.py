@@ -1,7 +1,7 @@
 """Score single rows: a mapping, or a line of JSON, goes in; probabilities and decisions come out.
 
     rows = Rows.read("outputs/<recipe>/<time>/bundle")
-    rows.score({"giving_history.count_12mo": 3, "donor_background.segment": "A"})
+    rows.score({"history.count_12mo": 3, "profile.segment": "A"})
 
 A row is written in one of two forms:
 
