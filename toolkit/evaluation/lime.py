@@ -89,10 +89,10 @@ def _doubles(
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], Floats, Floats]:
     """Doubles [number, all columns], which columns say the same as the row's [number, asked], and how much each counts."""
-    donors = train[rng.integers(len(train), size=number)][:, asked]
+    others = train[rng.integers(len(train), size=number)][:, asked]
     taken = rng.random((number, len(asked))) < 0.5
     X = np.repeat(row[None], number, axis=0)
-    X[:, asked] = np.where(taken, donors, row[asked])
+    X[:, asked] = np.where(taken, others, row[asked])
     quarters = np.empty((number, len(asked)), bool)
     for place, c in enumerate(asked):
         quarters[:, place] = _same(row[c], X[:, c], train[:, c], bool(categorical[c]))
