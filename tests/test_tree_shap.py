@@ -11,7 +11,7 @@ import pytest
 from toolkit.models import Batch, Task, boosting
 from toolkit.models.interface import Column
 from toolkit.models.lightgbm import LightGBM
-from toolkit.models.tree_shap import Tree, contributions
+from toolkit.models.tree_shap import Tree, contributions, fits
 from toolkit.models.xgboost import XGBoost
 
 COLUMNS = [Column("town", "categorical", tuple("abcdefghij")), Column("plan", "categorical", ("x", "y", "z"))]
@@ -108,3 +108,30 @@ def test_they_are_shapley_values_by_the_definition() -> None:
                 for size in range(3) for some in combinations(others, size)
             )  # fmt: skip
             assert row[k] == pytest.approx(value, abs=1e-12)
+
+
+def test_a_path_of_more_features_than_a_pattern_holds_is_left_to_the_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 70)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(np.float32)[:, None]
+    columns = [Column(f"n{place}") for place in range(70)]
+    chain = Tree(
+        feature=list(range(70)),
+        goes=[lambda values: values <= -1.5] * 70,
+        children=np.array([[-n - 1, n + 1 if n < 69 else -71] for n in range(70)]),
+        cover=np.arange(300.0, 160.0, -2.0),
+        leaf_cover=np.array([2.0] * 70 + [160.0]),
+        value=np.arange(71.0),
+    )
+    assert not fits([chain])
+    model = LightGBM(num_iterations=5)
+    fitted = model.fit(
+        [Task("t", "binary")], columns, Batch(X, y), Batch(X[:0], y[:0]), seed=0, threads=1
+    ).parts[0]
+    assert all(map(fits, fitted.trees())), "positive control: shallow trees are tabulated"
+    expected = fitted.contributions(X[:50]).values
+    monkeypatch.setattr(boosting, "MANY", 10)
+    monkeypatch.setattr(type(fitted), "trees", lambda self: [[chain]])
+    np.testing.assert_array_equal(fitted.contributions(X[:50]).values, expected)

@@ -100,7 +100,7 @@ class BoosterFitted(ABC):
 
     def contributions(self, X: np.ndarray) -> Contributions:
         """Of many rows by `tree_shap`, which is the faster the more they are; of few by the library itself."""
-        if len(X) >= MANY and (trees := self.trees()):
+        if len(X) >= MANY and (trees := self.trees()) and all(map(tree_shap.fits, trees)):
             return self._of_many(trees, X)
         additive = np.asarray(self.additive(self._some(X)), np.float64)
         return Contributions(additive[: len(X), :-1], additive[0, -1])

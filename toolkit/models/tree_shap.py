@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 ROWS = 16_384  # at a time, so that they stay in the cache
 TABLED = 12  # features on a path up to which all patterns are tabulated
+MOST = 62  # features on a path whose pattern is a whole number of 64 bits
 Floats = NDArray[np.float64]
 Goes = Callable[[NDArray], NDArray[np.bool_]]  # values of a column [rows] → who goes to the first child
 
@@ -69,6 +70,11 @@ class Tree:
             before, steps = found.get(self.feature[node], (1.0, []))
             found[self.feature[node]] = (before * float(share), [*steps, (node, side)])
         return found
+
+
+def fits(trees: Sequence[Tree]) -> bool:
+    """Whether every path asks few enough features for `contributions`."""
+    return all(len(asked) <= MOST for tree in trees for _, asked in tree.leaves())
 
 
 def contributions(trees: Sequence[Tree], X: NDArray[np.float32]) -> tuple[Floats, float]:
