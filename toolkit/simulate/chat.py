@@ -34,13 +34,13 @@ sent_at, channel, reply_to, reply_seconds, text), `contacts.csv` (contact_id, us
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.registry import Component, worlds
+from toolkit.simulate.folder import Tell, written
 
 if TYPE_CHECKING:
     from datetime import date
@@ -59,7 +59,7 @@ class ChatWorld(BaseModel):
     seed: int = Field(default=13, ge=0)
 
 
-def simulate(world: ChatWorld, folder: Path, progress: Callable[[str, float], None] | None = None) -> None:
+def simulate(world: ChatWorld, folder: Path, progress: Tell | None = None) -> None:
     """Write the four CSV files into a folder, and the truth under `folder/truth/`.
 
     The same world gives the same bytes. `progress(what, share done)` is called as the weeks pass.
@@ -69,27 +69,21 @@ def simulate(world: ChatWorld, folder: Path, progress: Callable[[str, float], No
 
     from toolkit.simulate import chat_story, chat_tables, chat_truth
 
-    tell = progress or (lambda what, share: None)
-    folder, truth = Path(folder), Path(folder) / "truth"
-    truth.mkdir(parents=True, exist_ok=True)
-    (truth / "world.json").unlink(missing_ok=True)
-
-    tell("users", 0.0)
-    users = chat_story.draw(world.size, world.weeks, np.random.default_rng([world.seed, 0]))
-    left = chat_truth.left_weeks(users, world.weeks + 1, world.seed)
-    chat_tables.write_users(users, folder, np.random.default_rng([world.seed, 2]))
-    chances = []
-    rng = np.random.default_rng([world.seed, 3])
-    with chat_tables.Export(folder, users, world.weeks, rng) as export:
-        for week, state in chat_story.weeks_of(users, world.weeks + 1, world.seed):
-            if week % 8 == 0:
-                tell(f"week {week}", 0.05 + 0.95 * week / world.weeks)
-            here = (users.arrival <= week) & (week < left)
-            chances.append(export.outreach(week, state, here))
-            export.messages(week, state, here)
-    chat_truth.save(users, left, chances, truth)
-    (truth / "world.json").write_text(world.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    tell("done", 1.0)
+    with written(world, folder, progress) as (folder, truth, tell):
+        tell("users", 0.0)
+        users = chat_story.draw(world.size, world.weeks, np.random.default_rng([world.seed, 0]))
+        left = chat_truth.left_weeks(users, world.weeks + 1, world.seed)
+        chat_tables.write_users(users, folder, np.random.default_rng([world.seed, 2]))
+        chances = []
+        rng = np.random.default_rng([world.seed, 3])
+        with chat_tables.Export(folder, users, world.weeks, rng) as export:
+            for week, state in chat_story.weeks_of(users, world.weeks + 1, world.seed):
+                if week % 8 == 0:
+                    tell(f"week {week}", 0.05 + 0.95 * week / world.weeks)
+                here = (users.arrival <= week) & (week < left)
+                chances.append(export.outreach(week, state, here))
+                export.messages(week, state, here)
+        chat_truth.save(users, left, chances, truth)
 
 
 def silence(folder: Path, sunday: date, draws: int = 50, seed: int = 0) -> pd.DataFrame:

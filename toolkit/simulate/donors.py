@@ -44,13 +44,13 @@ IDs and row order are random with regard to every trait.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.registry import Component, worlds
+from toolkit.simulate.folder import Tell, written
 
 if TYPE_CHECKING:
     from datetime import date
@@ -68,7 +68,7 @@ class DonorWorld(BaseModel):
     seed: int = Field(default=7, ge=0)
 
 
-def simulate(world: DonorWorld, folder: Path, progress: Callable[[str, float], None] | None = None) -> None:
+def simulate(world: DonorWorld, folder: Path, progress: Tell | None = None) -> None:
     """Write `folder/<table>.parquet` for six tables, and the truth under `folder/truth/`.
 
     The same world gives the same bytes. `progress(what, share done)` is called as the years pass.
@@ -79,32 +79,26 @@ def simulate(world: DonorWorld, folder: Path, progress: Callable[[str, float], N
     from toolkit.simulate import donors_people, donors_story, donors_tables, donors_truth
     from toolkit.simulate.donors_people import FIRST_YEAR, MONTHS
 
-    tell = progress or (lambda what, share: None)
-    folder, truth = Path(folder), Path(folder) / "truth"
-    truth.mkdir(parents=True, exist_ok=True)
-    (truth / "world.json").unlink(missing_ok=True)
+    with written(world, folder, progress) as (folder, truth, tell):
+        tell("people and ties", 0.0)
+        people, ties = donors_people.draw(world.size, np.random.default_rng([world.seed, 0]))
+        influence = donors_people.influence_matrix(ties, world.size)
+        state = donors_story.start(people, np.random.default_rng([world.seed, 1]))
+        donors_tables.write_donors(people, folder, np.random.default_rng([world.seed, 2]))
+        donors_tables.write_relationships(people, ties, folder)
+        donors_truth.save(people, truth / "people.parquet")
+        donors_truth.save(ties, truth / "ties.parquet")
 
-    tell("people and ties", 0.0)
-    people, ties = donors_people.draw(world.size, np.random.default_rng([world.seed, 0]))
-    influence = donors_people.influence_matrix(ties, world.size)
-    state = donors_story.start(people, np.random.default_rng([world.seed, 1]))
-    donors_tables.write_donors(people, folder, np.random.default_rng([world.seed, 2]))
-    donors_tables.write_relationships(people, ties, folder)
-    donors_truth.save(people, truth / "people.parquet")
-    donors_truth.save(ties, truth / "ties.parquet")
-
-    chance = np.random.default_rng([world.seed, 3])  # what happens
-    detail = np.random.default_rng([world.seed, 4])  # how it is described; never acts back
-    with donors_tables.Ledger(folder, people, detail) as ledger:
-        for month in range(MONTHS):
-            if month % 12 == 0:
-                year = FIRST_YEAR + month // 12
-                tell(str(year), 0.1 + 0.9 * month / MONTHS)
-                donors_truth.save(state, truth / f"state_{year}.parquet")
-            ledger.add(donors_story.step(state, people, influence, month, chance))
-    donors_truth.save(state, truth / f"state_{FIRST_YEAR + MONTHS // 12}.parquet")
-    (truth / "world.json").write_text(world.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    tell("done", 1.0)
+        chance = np.random.default_rng([world.seed, 3])  # what happens
+        detail = np.random.default_rng([world.seed, 4])  # how it is described; never acts back
+        with donors_tables.Ledger(folder, people, detail) as ledger:
+            for month in range(MONTHS):
+                if month % 12 == 0:
+                    year = FIRST_YEAR + month // 12
+                    tell(str(year), 0.1 + 0.9 * month / MONTHS)
+                    donors_truth.save(state, truth / f"state_{year}.parquet")
+                ledger.add(donors_story.step(state, people, influence, month, chance))
+        donors_truth.save(state, truth / f"state_{FIRST_YEAR + MONTHS // 12}.parquet")
 
 
 def ceiling(folder: Path, cutoff: date, draws: int = 50, seed: int = 0) -> pd.DataFrame:

@@ -33,13 +33,13 @@ topic), `campaigns.csv`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.registry import Component, worlds
+from toolkit.simulate.folder import Tell, written
 
 if TYPE_CHECKING:
     from datetime import date
@@ -58,7 +58,7 @@ class MailingWorld(BaseModel):
     seed: int = Field(default=17, ge=0)
 
 
-def simulate(world: MailingWorld, folder: Path, progress: Callable[[str, float], None] | None = None) -> None:
+def simulate(world: MailingWorld, folder: Path, progress: Tell | None = None) -> None:
     """Write the CSV files into a folder, and the truth under `folder/truth/`.
 
     The same world gives the same bytes. `progress(what, share done)` is called as the weeks pass.
@@ -68,24 +68,18 @@ def simulate(world: MailingWorld, folder: Path, progress: Callable[[str, float],
 
     from toolkit.simulate import mailings_story, mailings_tables, mailings_truth
 
-    tell = progress or (lambda what, share: None)
-    folder, truth = Path(folder), Path(folder) / "truth"
-    truth.mkdir(parents=True, exist_ok=True)
-    (truth / "world.json").unlink(missing_ok=True)
-
-    tell("recipients", 0.0)
-    people = mailings_story.draw(world.size, world.weeks, np.random.default_rng([world.seed, 0]))
-    mailings_tables.write_recipients(people, folder)
-    kept = []
-    with mailings_tables.Export(folder, world.weeks) as export:
-        for week in mailings_story.weeks_of(people, world.weeks + 1, world.seed):
-            if week.number % 8 == 0:
-                tell(f"week {week.number}", 0.05 + 0.95 * week.number / world.weeks)
-            export.add(week, people)
-            kept.append(week)
-    mailings_truth.save(kept, truth / "chances.parquet")
-    (truth / "world.json").write_text(world.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    tell("done", 1.0)
+    with written(world, folder, progress) as (folder, truth, tell):
+        tell("recipients", 0.0)
+        people = mailings_story.draw(world.size, world.weeks, np.random.default_rng([world.seed, 0]))
+        mailings_tables.write_recipients(people, folder)
+        kept = []
+        with mailings_tables.Export(folder, world.weeks) as export:
+            for week in mailings_story.weeks_of(people, world.weeks + 1, world.seed):
+                if week.number % 8 == 0:
+                    tell(f"week {week.number}", 0.05 + 0.95 * week.number / world.weeks)
+                export.add(week, people)
+                kept.append(week)
+        mailings_truth.save(kept, truth / "chances.parquet")
 
 
 def ceiling(folder: Path, sunday: date, draws: int = 50, seed: int = 0) -> pd.DataFrame:

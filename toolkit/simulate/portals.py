@@ -36,13 +36,13 @@ project and fit. Closing dates lie mostly on working days.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.registry import Component, worlds
+from toolkit.simulate.folder import Tell, written
 
 if TYPE_CHECKING:
     from datetime import date
@@ -64,7 +64,7 @@ class PortalWorld(BaseModel):
     seed: int = Field(default=11, ge=0)
 
 
-def simulate(world: PortalWorld, folder: Path, progress: Callable[[str, float], None] | None = None) -> None:
+def simulate(world: PortalWorld, folder: Path, progress: Tell | None = None) -> None:
     """Write the three CSV files into a folder, and the truth under `folder/truth/`.
 
     The same world gives the same bytes. `progress(what, share done)` is called as the weeks pass.
@@ -74,30 +74,24 @@ def simulate(world: PortalWorld, folder: Path, progress: Callable[[str, float], 
 
     from toolkit.simulate import portals_story, portals_tables, portals_truth
 
-    tell = progress or (lambda what, share: None)
-    folder, truth = Path(folder), Path(folder) / "truth"
-    truth.mkdir(parents=True, exist_ok=True)
-    (truth / "world.json").unlink(missing_ok=True)
-
-    tell("portals", 0.0)
-    portals = portals_story.draw(world.size, world.weeks, np.random.default_rng([world.seed, 0]))
-    close_day = portals_truth.close_days(portals, world.weeks, world.seed)
-    exported = 7 * (world.weeks - 1) + portals_tables.LAST_DAYS - 1
-    known = np.where(close_day <= exported, close_day, portals_truth.NEVER)
-    rng = np.random.default_rng([world.seed, 2])
-    number = portals_tables.ids(known < portals_truth.NEVER, rng)
-    portals_tables.write_companies(portals, number, known, exported, folder, rng)
-    daily = world.stamps == "daily"
-    with portals_tables.Usage(
-        folder, number, daily, world.weeks, np.random.default_rng([world.seed, 3])
-    ) as usage:
-        for week, state in portals_story.weeks_of(portals, world.weeks, world.seed):
-            if week % 8 == 0:
-                tell(f"week {week}", 0.1 + 0.9 * week / world.weeks)
-            usage.add(week, state, portals, close_day < 7 * week)
-    portals_truth.save(portals, number, close_day, truth / "portals.parquet")
-    (truth / "world.json").write_text(world.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    tell("done", 1.0)
+    with written(world, folder, progress) as (folder, truth, tell):
+        tell("portals", 0.0)
+        portals = portals_story.draw(world.size, world.weeks, np.random.default_rng([world.seed, 0]))
+        close_day = portals_truth.close_days(portals, world.weeks, world.seed)
+        exported = 7 * (world.weeks - 1) + portals_tables.LAST_DAYS - 1
+        known = np.where(close_day <= exported, close_day, portals_truth.NEVER)
+        rng = np.random.default_rng([world.seed, 2])
+        number = portals_tables.ids(known < portals_truth.NEVER, rng)
+        portals_tables.write_companies(portals, number, known, exported, folder, rng)
+        daily = world.stamps == "daily"
+        with portals_tables.Usage(
+            folder, number, daily, world.weeks, np.random.default_rng([world.seed, 3])
+        ) as usage:
+            for week, state in portals_story.weeks_of(portals, world.weeks, world.seed):
+                if week % 8 == 0:
+                    tell(f"week {week}", 0.1 + 0.9 * week / world.weeks)
+                usage.add(week, state, portals, close_day < 7 * week)
+        portals_truth.save(portals, number, close_day, truth / "portals.parquet")
 
 
 def ceiling(folder: Path, sunday: date, draws: int = 50, seed: int = 0) -> pd.DataFrame:
