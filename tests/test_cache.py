@@ -17,8 +17,10 @@ import yaml
 from conftest import SHOP, shop_files, write_files
 from pydantic import TypeAdapter
 
-from toolkit.config.measures import Cohort, FeatureSet, Target
+from toolkit.config.features import FeatureSet
+from toolkit.config.measures import Cohort
 from toolkit.config.tables import Dataset, FolderSource
+from toolkit.config.targets import Target
 from toolkit.data.cache import Cache, digest
 from toolkit.data.engine import Engine
 from toolkit.prepare import matrix

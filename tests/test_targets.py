@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 from worlds import Made, declare, make, tiny
 
-from toolkit.config.measures import AnyOf, Target
+from toolkit.config.targets import AnyOf, Target
 from toolkit.errors import ConfigError, DataError, UserError
 from toolkit.prepare.definitions import shares
 from toolkit.prepare.targets import CompiledTarget, LabelState, labels

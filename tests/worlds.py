@@ -19,8 +19,10 @@ from dateutil.relativedelta import relativedelta
 from pydantic import TypeAdapter
 from sqlglot import exp
 
-from toolkit.config.measures import Cohort, FeatureSet, Target
+from toolkit.config.features import FeatureSet
+from toolkit.config.measures import Cohort
 from toolkit.config.tables import Dataset, FolderSource
+from toolkit.config.targets import Target
 from toolkit.data.cache import Cache
 from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables

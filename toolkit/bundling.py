@@ -16,11 +16,13 @@ from toolkit.actions import reasons
 from toolkit.bundle.files import read_arrays, write_arrays
 from toolkit.config.counterfactual import Counterfactual
 from toolkit.config.fairness import Protected
+from toolkit.config.features import Attributes, FeatureSet
 from toolkit.config.listing import Listing
-from toolkit.config.measures import Attributes, Cohort, FeatureSet, Target
+from toolkit.config.measures import Cohort
 from toolkit.config.playbook import NoPlaybook, Playbook
 from toolkit.config.schema import Config, Engine
 from toolkit.config.tables import Dataset
+from toolkit.config.targets import Target
 from toolkit.data.tables import Tables
 from toolkit.errors import BundleError
 from toolkit.evaluation.counterfactual.reference import Reference

@@ -11,9 +11,9 @@ import numpy as np
 from sqlglot import exp
 
 from toolkit.actions import ranked, what_if
-from toolkit.config.measures import AnyOf
 from toolkit.config.playbook import OwnerColumn, Rules, whose
 from toolkit.config.schema import Config
+from toolkit.config.targets import AnyOf
 from toolkit.data import sql
 from toolkit.data.tables import Loaded
 from toolkit.errors import DataError

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.config.measures import ColumnTarget
 from toolkit.config.schema import ColumnSplit, Config, RandomSplit
+from toolkit.config.targets import ColumnTarget
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.evaluation.fairness import need_fairlearn

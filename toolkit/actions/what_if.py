@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from toolkit.actions.ranked import DIGITS, Standing, heading_of, score_column, shown
 from toolkit.bundling import Head, Scorer
+from toolkit.config.calendars import Calendar
 from toolkit.config.listing import Choice, WhatIf
-from toolkit.config.measures import Calendar, type_of
 from toolkit.config.modalities import RelationGraph
 from toolkit.config.schema import Config
+from toolkit.config.targets import type_of
 from toolkit.data.engine import Engine
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, did_you_mean

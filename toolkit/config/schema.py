@@ -13,14 +13,16 @@ from toolkit.config.counterfactual import Changes, Counterfactual, NoCounterfact
 from toolkit.config.counterfactual import wrong as wrong_changes
 from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
 from toolkit.config.fairness import Fairness, wrong_in
+from toolkit.config.features import FeatureSet
 from toolkit.config.listing import Listing
-from toolkit.config.measures import Cohort, FeatureSet, Target, type_of
+from toolkit.config.measures import Cohort
 from toolkit.config.modalities import wrong_names
 from toolkit.config.names import WrongNameError, refuse, unknown
 from toolkit.config.node import Node
 from toolkit.config.playbook import NoPlaybook, Playbook, Rules
 from toolkit.config.playbook import wrong_names as wrong_plays
 from toolkit.config.tables import Dataset, Source
+from toolkit.config.targets import Target, type_of
 from toolkit.config.time import SpanText
 from toolkit.errors import did_you_mean
 from toolkit.models.ensemble import wrong_members

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from toolkit.config.measures import AnyOf
 from toolkit.config.schema import Audit
+from toolkit.config.targets import AnyOf
 from toolkit.evaluation import univariate
 from toolkit.models.interface import Column, Task
 from toolkit.prepare.features import Feature

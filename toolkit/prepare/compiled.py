@@ -9,9 +9,12 @@ from typing import Any
 
 from sqlglot import exp
 
+from toolkit.config.calendars import Calendar
 from toolkit.config.fairness import Protected
-from toolkit.config.measures import Calendar, Cohort, FeatureSet, Target
+from toolkit.config.features import FeatureSet
+from toolkit.config.measures import Cohort
 from toolkit.config.tables import BY_ROW, Dataset
+from toolkit.config.targets import Target
 from toolkit.config.time import Span
 from toolkit.data.cache import digest
 from toolkit.data.tables import Tables

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from sqlglot import exp
 
-from toolkit.config.measures import Absence, Aggregate, AnyOf, Lull, Occurrence
+from toolkit.config.measures import Aggregate
+from toolkit.config.targets import Absence, AnyOf, Lull, Occurrence
 from toolkit.config.time import span
 from toolkit.data import sql
 from toolkit.data.sql import col

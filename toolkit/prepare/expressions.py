@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from sqlglot import exp
 
-from toolkit.config.measures import Expressions, FeatureSet
+from toolkit.config.features import Expressions, FeatureSet
 from toolkit.data import sql
 from toolkit.data.engine import Engine
 from toolkit.data.sql import col

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from toolkit.config.calendars import HOLIDAY_PARTS
-from toolkit.config.measures import Attributes, Calendar, Measures, Neighbours, Windows
+from toolkit.config.calendars import HOLIDAY_PARTS, Calendar
+from toolkit.config.features import Attributes, Measures, Neighbours, Windows
 from toolkit.data import sql
 from toolkit.data.sql import Expression, col
 from toolkit.data.tables import KNOWN, TIME, Loaded, Tables

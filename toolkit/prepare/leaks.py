@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from toolkit.config.measures import ColumnTarget
 from toolkit.config.tables import Dataset
+from toolkit.config.targets import ColumnTarget
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, LeakError
 from toolkit.prepare.features import CompiledSet

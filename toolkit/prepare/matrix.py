@@ -16,7 +16,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 from sqlglot import exp
 
-from toolkit.config.measures import Calendar, Cohort, Expressions
+from toolkit.config.calendars import Calendar
+from toolkit.config.features import Expressions
+from toolkit.config.measures import Cohort
 from toolkit.config.modalities import EventSequence, Panel, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText

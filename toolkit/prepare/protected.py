@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.config.fairness import Protected
-from toolkit.config.measures import Attributes
+from toolkit.config.features import Attributes
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, DataError, LeakError, did_you_mean
 from toolkit.prepare.features import CompiledSet, Feature, compile_set

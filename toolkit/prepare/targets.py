@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 from sqlglot import exp
 
-from toolkit.config.measures import (
-    Aggregate,
+from toolkit.config.measures import Aggregate, Combined, Measure
+from toolkit.config.targets import (
     AnyOf,
     Classes,
     ColumnTarget,
-    Combined,
     EventWithin,
     Inactivity,
     Lull,
-    Measure,
     Silence,
     Target,
     ThresholdTarget,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from toolkit.config.measures import WITHOUT_COLUMN, WindowFeature, Windows
+from toolkit.config.features import WindowFeature, Windows
+from toolkit.config.measures import WITHOUT_COLUMN
 from toolkit.config.time import Span, span
 from toolkit.data import sql
 from toolkit.data.tables import Loaded

@@ -14,7 +14,7 @@ import numpy as np
 from sqlglot import exp
 
 from toolkit.config.calendars import Calendar
-from toolkit.config.measures import Attributes
+from toolkit.config.features import Attributes
 from toolkit.config.tables import Column, Table
 from toolkit.data import contract, ingest, sql
 from toolkit.data.contract import A_NAME

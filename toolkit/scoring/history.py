@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from toolkit.config.measures import Aggregate, Condition, Measures, Windows
+from toolkit.config.features import Measures, Windows
+from toolkit.config.measures import Aggregate, Condition
 from toolkit.config.modalities import Panel
 from toolkit.config.node import Node
 from toolkit.config.time import span
