@@ -301,7 +301,7 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
         for (target, model, metric), values in folds.items()
     ]
     for chain, found in outcome.coherence.items():
-        by = f", by {found.move:.2%} on average" if found.share else ""
+        by = f", by {100 * found.move:.2g} points on average" if found.share else ""
         lines.append(f"coherent {chain}: {found.share:.2%} of rows corrected{by}")
     return lines
 
