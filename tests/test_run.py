@@ -31,7 +31,7 @@ from toolkit.runfolder import aside, held
 
 FILES = {
     "summary.md", "lists", "predictions.parquet", "metrics.json", "plan.txt", "audit.json", "data.json",
-    "config.yaml", "environment.json", "run.log", "bundle", "report.html",
+    "config.yaml", "environment.json", "run.log", "bundle", "report.html", "drivers",
 }  # fmt: skip
 
 

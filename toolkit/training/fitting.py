@@ -24,7 +24,9 @@ from toolkit.registry import models
 
 BASELINES = ("prior", "rule")
 # What a model raises where its code is wrong, and not its data: that stays a bug, with its traceback.
-BUGS = (TypeError, AttributeError, NameError, LookupError, AssertionError, NotImplementedError)
+BUGS = (
+    TypeError, AttributeError, NameError, LookupError, AssertionError, NotImplementedError, ZeroDivisionError,
+)  # fmt: skip
 Progress = Callable[[str, float], None]
 
 
