@@ -21,6 +21,7 @@ from toolkit.config.names import WrongNameError, refuse, unknown
 from toolkit.config.node import Node
 from toolkit.config.playbook import NoPlaybook, Playbook, Rules
 from toolkit.config.playbook import wrong_names as wrong_plays
+from toolkit.config.reading import Ocr, Reading
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.targets import Target, type_of
 from toolkit.config.time import SpanText
@@ -206,6 +207,8 @@ class Config(Node):
     trainer: Trainer = Field(Trainer(), description="its training loop")
     calibration: Calibration = Calibration()
     threshold: ThresholdConfig = MaximiseF1()
+    reading: Reading = Field(Reading(), description="how documents are read, if the dataset has some")
+    ocr: Ocr = Field(Ocr(), description="what turns pictures of pages into words")
     evaluation: Evaluation = Evaluation()
     fairness: Fairness = Fairness()
     audit: Audit = Audit()

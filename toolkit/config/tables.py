@@ -9,17 +9,18 @@ from pydantic import BeforeValidator, Field, model_validator
 import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.names import Path, WrongNameError, refuse, unknown
 from toolkit.config.node import Node
+from toolkit.config.reading import Documents
 from toolkit.config.text import TextScore
 from toolkit.config.time import SpanText, ZoneText
 from toolkit.registry import worlds
 
-ColumnType = Literal["text", "integer", "number", "boolean", "date", "timestamp"]
+ColumnType = Literal["text", "integer", "number", "boolean", "date", "timestamp", "image"]
 
 
 class Column(Node):
     """One column of a table: its type and what its values must satisfy."""
 
-    type: ColumnType = Field(description="text, integer, number, boolean, date or timestamp")
+    type: ColumnType = Field(description="text, integer, number, boolean, date, timestamp or image (the bytes of a PNG or JPEG)")
     nullable: bool = Field(True, description="may a value be missing?")
     values: list[str] | None = Field(None, description="closed vocabulary")
     ge: float | None = Field(None, description="smallest value allowed")
@@ -230,6 +231,10 @@ class Dataset(Node):
     entity: str = Field(description="table whose rows are the entities that are scored")
     root: str | None = Field(
         None, description="folder that holds the tables, in place of the recipe's source"
+    )
+    documents: Documents | None = Field(
+        None,
+        description="the folder holds documents, which are read into tables `documents`, `pages` and `words`",
     )
     tables: dict[str, Table]
     relations: dict[str, Relation] = {}
