@@ -137,7 +137,9 @@ def photo(page: Array, dpi: int, strength: float, rng: np.random.Generator) -> A
     whole = cv2.resize(lit, (width, height), interpolation=cv2.INTER_LINEAR)
     page = _noisy(_soft((page * whole).astype(np.uint8), _between(0.4, 1.1, strength) * dpi / 200), 5, rng)
     warmth = rng.uniform(0.75, 0.97)
-    return np.stack([page, (page * (0.5 + warmth / 2)).astype(np.uint8), (page * warmth).astype(np.uint8)], axis=-1)
+    return np.stack(
+        [page, (page * (0.5 + warmth / 2)).astype(np.uint8), (page * warmth).astype(np.uint8)], axis=-1
+    )
 
 
 Damage = Callable[[Array, int, float, np.random.Generator], Array]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import random
 from collections import Counter
@@ -68,7 +67,12 @@ class Made:
 
 def need_drawing() -> None:
     """Raises ConfigError if a library that draws documents is not installed."""
-    needed = {"reportlab": "reportlab", "pypdfium2": "pypdfium2", "cv2": "opencv-python-headless", "PIL": "pillow"}
+    needed = {
+        "reportlab": "reportlab",
+        "pypdfium2": "pypdfium2",
+        "cv2": "opencv-python-headless",
+        "PIL": "pillow",
+    }
     missing = [name for module, name in needed.items() if find_spec(module) is None]
     if missing:
         raise ConfigError(
@@ -107,6 +111,7 @@ def write(world: DocumentWorld, folder: Path, truth: Path, tell: Tell) -> None:
                 {"file": made.file, "page": number, "kind": each.kind, "text": each.text, "value": each.value}
                 for each in page.entities
             ]
+    parts = {part: sorted({row["template"] for row in index if row["part"] == part}) for part in PARTS}
     if world.mess:
         from toolkit.simulate import documents_mess
 
@@ -114,18 +119,10 @@ def write(world: DocumentWorld, folder: Path, truth: Path, tell: Tell) -> None:
         index += documents_mess.add(world.seed, folder, truth, index)
     for name, rows in {"documents": documents, "pages": pages, "entities": entities}.items():
         pq.write_table(pa.Table.from_pylist(rows), truth / f"{name}.parquet")
-    write_rows(folder / "index.csv", COLUMNS, index)
-    parts = {part: sorted({row["template"] for row in index if row["part"] == part}) for part in PARTS}
+    documents_files.write_csv(folder / "index.csv", COLUMNS, index)
     puzzles = {row["file"]: row["ambiguous"] for row in documents if row["ambiguous"]}
     told = {"documents": len(documents), "pages": len(pages), "templates": parts, "ambiguous": puzzles}
     (truth / "truth.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def planned(world: DocumentWorld) -> list[Plan]:
@@ -163,7 +160,9 @@ def make(plan: Plan, seed: int) -> Made:
     if plan.form == "pdf":
         content = pdf
     elif plan.form == "text":
-        whole = Page([line for page in pages for line in page.lines], [one for page in pages for one in page.entities])
+        whole = Page(
+            [line for page in pages for line in page.lines], [one for page in pages for one in page.entities]
+        )
         pages, content = [whole], ("\n".join(whole.lines) + "\n").encode()
     else:
         pictures = documents_files.pictures(pdf, plan.dpi, wanted)
@@ -174,7 +173,9 @@ def make(plan: Plan, seed: int) -> Made:
 
 
 _template = cache(Template.draw)
-_TITLES = Counter(title for kind in documents_kinds.kinds().values() for title in {title for _, title in kind.forms})
+_TITLES = Counter(
+    title for kind in documents_kinds.kinds().values() for title in {title for _, title in kind.forms}
+)
 GENERIC = frozenset({title for title, kinds in _TITLES.items() if kinds > 1} | {
     "Report", "Certificate", "Supplemental Statement", "Annual Notice", "Statement of Account", "Summary of Findings"})  # fmt: skip
 
@@ -186,7 +187,9 @@ def _state(rng: random.Random, born_digital: float) -> tuple[str, str, float, in
         return "pdf", "clean", 0.0, 0
     if drawn < born_digital + TEXT_FILES:
         return "text", "clean", 0.0, 0
-    damage, form, dpi = (rng.choices(list(shares), list(shares.values()))[0] for shares in (DAMAGE, FORMS, DPI))
+    damage, form, dpi = (
+        rng.choices(list(shares), list(shares.values()))[0] for shares in (DAMAGE, FORMS, DPI)
+    )
     if damage == "photo":
         form = "jpeg"
     if damage == "fax":

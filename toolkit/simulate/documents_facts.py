@@ -9,21 +9,29 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 FIRST = (
-    "James Maria Robert Linda Michael Patricia David Jennifer Carlos Elena Wei Mei Ahmed Fatima Thomas Susan Daniel Karen "
-    "Paul Nancy Kevin Laura Brian Donna George Ruth Edward Carol Steven Janet Raymond Alice Hiroshi Yuki Ivan Olga Luis "
-    "Rosa Andrew Helen Peter Diane Samuel Grace Victor Irene Henry Joyce Arthur Priya Rajesh Anita Marcus Denise Omar Leila"
-).split()
+    "James", "Maria", "Robert", "Linda", "Michael", "Patricia", "David", "Jennifer", "Carlos", "Elena", "Wei",
+    "Mei", "Ahmed", "Fatima", "Thomas", "Susan", "Daniel", "Karen", "Paul", "Nancy", "Kevin", "Laura", "Brian",
+    "Donna", "George", "Ruth", "Edward", "Carol", "Steven", "Janet", "Raymond", "Alice", "Hiroshi", "Yuki", "Ivan",
+    "Olga", "Luis", "Rosa", "Andrew", "Helen", "Peter", "Diane", "Samuel", "Grace", "Victor", "Irene", "Henry",
+    "Joyce", "Arthur", "Priya", "Rajesh", "Anita", "Marcus", "Denise", "Omar", "Leila",
+)  # fmt: skip
 LAST = (
-    "Smith Johnson Garcia Miller Davis Martinez Lopez Wilson Anderson Taylor Moore Jackson Nguyen Chen Patel Kim Walker "
-    "Hall Young Hernandez King Wright Hill Scott Green Baker Adams Nelson Carter Mitchell Perez Roberts Turner Phillips "
-    "Campbell Parker Evans Edwards Collins Stewart Morris Rogers Reed Cook Morgan Bell Murphy Bailey Rivera Cooper Howard "
-    "Ward Torres Peterson Gray Ramirez Watson Brooks Sanders Price Bennett Wood Barnes Ross Okafor Haddad Novak Tanaka"
-).split()
+    "Smith", "Johnson", "Garcia", "Miller", "Davis", "Martinez", "Lopez", "Wilson", "Anderson", "Taylor", "Moore",
+    "Jackson", "Nguyen", "Chen", "Patel", "Kim", "Walker", "Hall", "Young", "Hernandez", "King", "Wright", "Hill",
+    "Scott", "Green", "Baker", "Adams", "Nelson", "Carter", "Mitchell", "Perez", "Roberts", "Turner", "Phillips",
+    "Campbell", "Parker", "Evans", "Edwards", "Collins", "Stewart", "Morris", "Rogers", "Reed", "Cook", "Morgan",
+    "Bell", "Murphy", "Bailey", "Rivera", "Cooper", "Howard", "Ward", "Torres", "Peterson", "Gray", "Ramirez",
+    "Watson", "Brooks", "Sanders", "Price", "Bennett", "Wood", "Barnes", "Ross", "Okafor", "Haddad", "Novak",
+    "Tanaka",
+)  # fmt: skip
 STREETS = (
-    "Maple Oak Cedar Elm Pine Lakeview Sunset Highland Prospect Willow Chestnut River Orchard Meadow Valley Franklin "
-    "Jefferson Lincoln Madison Monroe Harbor Ridge Summit Juniper Magnolia Sycamore Laurel Mission Alameda Park"
-).split()
-WAYS = ("Street", "Avenue", "Drive", "Lane", "Road", "Court", "St", "Ave", "Dr", "Ln", "Rd", "Way", "Place", "Blvd")
+    "Maple", "Oak", "Cedar", "Elm", "Pine", "Lakeview", "Sunset", "Highland", "Prospect", "Willow", "Chestnut",
+    "River", "Orchard", "Meadow", "Valley", "Franklin", "Jefferson", "Lincoln", "Madison", "Monroe", "Harbor",
+    "Ridge", "Summit", "Juniper", "Magnolia", "Sycamore", "Laurel", "Mission", "Alameda", "Park",
+)  # fmt: skip
+WAYS = (
+    "Street", "Avenue", "Drive", "Lane", "Road", "Court", "St", "Ave", "Dr", "Ln", "Rd", "Way", "Place", "Blvd",
+)  # fmt: skip
 TOWNS = (
     ("Fairview", "CA", "94541"), ("Oakdale", "CA", "95361"), ("Riverton", "CA", "92503"), ("San Marino", "CA", "91108"),
     ("Greenville", "SC", "29601"), ("Ashland", "OR", "97520"), ("Bend", "OR", "97701"), ("Salem", "OR", "97301"),
@@ -31,7 +39,10 @@ TOWNS = (
     ("Georgetown", "TX", "78626"), ("Plano", "TX", "75023"), ("Madison", "WI", "53703"), ("Dayton", "OH", "45402"),
     ("Lancaster", "PA", "17601"), ("Bristol", "CT", "06010"), ("Dover", "NH", "03820"), ("Ocala", "FL", "34470"),
 )  # fmt: skip
-COUNTIES = "Marin Alameda Riverside Jackson Deschutes Maricopa Boulder Travis Collin Dane Montgomery Lancaster Marion".split()
+COUNTIES = (
+    "Marin", "Alameda", "Riverside", "Jackson", "Deschutes", "Maricopa", "Boulder", "Travis", "Collin", "Dane",
+    "Montgomery", "Lancaster", "Marion",
+)  # fmt: skip
 FIRMS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "broker": (("Summit", "Keystone", "Harbor", "Golden Gate", "Blue Door", "Cornerstone", "Hearth & Home", "Parkside"),
                ("Realty", "Real Estate Group", "Properties Inc.", "Realty Partners", "Homes LLC")),
@@ -48,8 +59,9 @@ FIRMS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
                  "Consulting LLC", "Cleaning Services", "Electric Co.", "Home Warranty Corp.")),
 }  # fmt: skip
 MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
 DATE_STYLES = ("long", "long", "slash", "slash", "short", "iso", "day_first", "legal")
 
 
@@ -127,7 +139,8 @@ class Facts:
             "pct": lambda: f"{rng.choice((1, 1.5, 2, 2.5, 3, 5, 6))}%",
             "rate": lambda: f"{rng.randint(2750, 7625) / 1000:.3f}%", "big": lambda: f"{rng.randint(900, 9800):,}",
             "county": lambda: f"{self.county} County", "town": lambda: self.town, "state": lambda: self.state,
-            "year": lambda: self.year, "built": lambda: str(rng.randint(1921, 2006)), "book": lambda: str(rng.randint(100, 2400)),
+            "somewhere": lambda: rng.choice(TOWNS)[0], "year": lambda: self.year,
+            "built": lambda: str(rng.randint(1921, 2006)), "book": lambda: str(rng.randint(100, 2400)),
             "phone": lambda: f"({rng.randint(201, 989)}) 555-{rng.randint(100, 9999):04d}",
             "ref": lambda: f"{rng.choice('ABCDEFGHKLMNPRST')}{rng.choice('ABCDEFGHKLM')}-{rng.randint(1000, 99999)}",
         }  # fmt: skip
@@ -136,7 +149,10 @@ class Facts:
         """What a slot prints; a couple are two parties. Raises KeyError for a slot that is not known."""
         if slot in self.parties:
             one, *other = self.parties[slot].split(" and ")
-            return [Entity("party", one, one), *(piece for name in other for piece in (" and ", Entity("party", name, name)))]
+            return [
+                Entity("party", one, one),
+                *(piece for name in other for piece in (" and ", Entity("party", name, name))),
+            ]
         return [self._one(slot)]
 
     def _one(self, slot: str) -> Entity | str:
@@ -177,7 +193,9 @@ class Facts:
     def _address(self, town: str, state: str, code: str) -> str:
         rng = self.rng
         unit = rng.choice(("", "", "", "", f" Unit {rng.randint(1, 48)}", f" #{rng.randint(1, 320)}"))
-        return f"{rng.randint(12, 9890)} {rng.choice(STREETS)} {rng.choice(WAYS)}{unit}, {town}, {state} {code}"
+        return (
+            f"{rng.randint(12, 9890)} {rng.choice(STREETS)} {rng.choice(WAYS)}{unit}, {town}, {state} {code}"
+        )
 
 
 ROLES: Mapping[str, tuple[str, ...]] = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,3 +63,10 @@ def scanned(
     else:
         first.convert("L" if bilevel else first.mode).save(file, "JPEG", dpi=dots, quality=quality)
     return file.getvalue()
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -162,7 +162,7 @@ OTHER = Kind(
             "Labor; {few}; {fee}", "Materials; {few}; {fee}", "Travel; {few}; {fee}", "Service call; 1; {fee}", "Disposal; 1; {fee}", "Tax; ; {fee}")),
         Grid("Directory", "Name; Office; Phone", ("{person}; {broker}; {phone}", "{person}; {company}; {phone}", "{agent}; {broker}; {phone}",
                                                   "{officer}; {lender}; {phone}", "{person}; {town}; {phone}")),
-        Grid("Market", "Town; Median price; Sold", ("{town}; {price}; {n}",) * 4),
+        Grid("Market", "Town; Median price; Sold", ("{somewhere}; {money}; {n}",) * 4),
     ),
     signers=("{agent}", "{person}"),
     mention=(

@@ -209,8 +209,10 @@ class Sheets:
         lines = self.broken(words, self.width - indent, font, size)
         for index, line in enumerate(lines):
             follows = index + 1 < len(lines)
-            whole = follows and line[-1][1] is not None and line[-1][1] is lines[index + 1][0][1]
-            self.need(step * (2 if whole else 1))  # an entity stands on one page
+            together = index  # an entity stands on one page
+            while together + 1 < len(lines) and _runs_on(lines[together], lines[together + 1]):
+                together += 1
+            self.need(step * (together - index + 1))
             used = "left" if align == "justified" and not follows else align
             self.at(
                 line, self.left + indent, self.y - size, self.width - indent, font, size, used, colour=colour
@@ -285,6 +287,10 @@ class Sheets:
         fonts = [self._font(word, mark, font) for word, mark in words]
         edges = [i for i in range(len(words)) if not i or fonts[i] != fonts[i - 1]]
         return [
-            (begin, end, fonts[begin])
-            for begin, end in zip(edges, [*edges[1:], len(words)], strict=True)
+            (begin, end, fonts[begin]) for begin, end in zip(edges, [*edges[1:], len(words)], strict=True)
         ]
+
+
+def _runs_on(line: Sequence[Word], following: Sequence[Word]) -> bool:
+    """Does an entity begin in one line and end in the next?"""
+    return line[-1][1] is not None and line[-1][1] is following[0][1]

@@ -51,7 +51,7 @@ class Template:
             name=f"{kind}_{number + 1:02d}", kind=kind, layout=layout, title=title, style=Style.draw(rng),
             roles={role: rng.choice(names) for role, names in ROLES.items()},
             own=rng.uniform(0.35, 0.8), mention=rng.uniform(0.2, 0.4) if letter else rng.uniform(0.03, 0.2),
-            sentences=some(says.sentences, rng.uniform(0.5, 0.75)), shared=some(documents_kinds.SENTENCES, 0.5),
+            sentences=some(says.sentences, rng.uniform(0.3, 0.45) if kind == "other" else rng.uniform(0.6, 0.85)), shared=some(documents_kinds.SENTENCES, 0.6),
             headings=some((*says.headings, *documents_kinds.HEADINGS), 0.5),
             fields=some((*says.fields, *documents_kinds.FIELDS), 0.6), checks=some((*says.checks, *documents_kinds.CHECKS), 0.6),
             grids=tuple(rng.sample((*says.grids, rng.choice(documents_kinds.GRIDS)), 2)), issuer=rng.choice(says.issuer),
