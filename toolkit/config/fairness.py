@@ -32,6 +32,9 @@ class Protected(Node):
     as_feature: bool = Field(
         False, description="true: models may see it; else it is read to judge decisions, and is no feature"
     )
+    in_playbook: bool = Field(
+        False, description="true: a playbook's conditions, messages and owners may read it; else they may not"
+    )
     bins: list[float] | None = Field(
         None, min_length=1, description="of a number, the edges of groups: [30, 60] makes three"
     )

@@ -142,4 +142,5 @@ def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:
         sequences=tuple(each.some(rows) for each in matrix.sequences),
         graphs=tuple(nodes.some(rows) for nodes in matrix.graphs),
         protected={name: groups[rows] for name, groups in matrix.protected.items()},
+        cluster=None if matrix.cluster is None else matrix.cluster[rows],
     )
