@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from toolkit.config.names import Path, WrongNameError, refuse
 from toolkit.config.node import Node
 
-UNKNOWN = "unknown"  # the group of rows that have no value
+UNKNOWN = "unknown"  # what the rows that have no value are called, unless a group is
 Measure = Literal[
     "demographic_parity_difference", "demographic_parity_ratio", "equal_opportunity_difference",
     "equalized_odds_difference", "disparate_impact",
