@@ -129,6 +129,11 @@ class Evaluation(Node):
         description="rows from the top of each cutoff's list at which precision and capture are given, as means over test cutoffs",
     )
     bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
+    draw_by: str | None = Field(
+        None,
+        description="column of the entity table by which intervals draw, where entities of one value resemble each other "
+        "(orders: `customer_id`); without: each entity by itself",
+    )
 
     @field_validator("at", mode="before")
     @classmethod
