@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from toolkit.documents.ink import Ink, evened, noise_of
+from toolkit.documents.ink import Ink, evened, noise_of, paper_of
 
 STEEPEST = 15.0  # degrees; a page that is more askew is not taken for one
 FINEST = 0.15  # degrees; turning by less blurs more than it straightens
 SMALLEST, LARGEST, FIT = 11, 40, 18  # heights of letters in pixels: what is read badly, or slowly, and well
+DARK = 80  # brightness of what is taken for a negative's paper
 SPECKLED = 0.02  # noise, in shares of black and white, from which a page is smoothed
+
+
+def positive(picture: np.ndarray) -> np.ndarray:
+    """The picture, or its negative where most of it is dark (a microfilm's)."""
+    return 255 - picture if np.median(picture[::8, ::8]) < DARK else picture
 
 
 def turned(picture: np.ndarray, clockwise: int) -> np.ndarray:
@@ -120,9 +126,11 @@ def contrasted(picture: np.ndarray) -> np.ndarray:
 
     even = evened(picture)
     level, _ = cv2.threshold(even, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    inked = even[even < min(level, 235)]
+    paper, spread = paper_of(even)
+    white = paper - min(2 * spread, 40.0)
+    inked = even[even < min(level, white - 15)]
     dark = float(np.percentile(inked, 20)) if inked.size else 0.0
-    table = np.clip((np.arange(256) - dark) * 255 / max(255 - dark, 1), 0, 255).astype(np.uint8)
+    table = np.clip((np.arange(256) - dark) * 255 / max(white - dark, 1), 0, 255).astype(np.uint8)
     return cv2.LUT(even, table)
 
 
@@ -130,8 +138,7 @@ def denoised(picture: np.ndarray) -> np.ndarray:
     """Without specks, where there are any: a median over 3 × 3 pixels."""
     import cv2
 
-    noise = noise_of(picture[::2, ::2], picture[::2, ::2] > 0)
-    return cv2.medianBlur(picture, 3) if noise > SPECKLED else picture
+    return cv2.medianBlur(picture, 3) if noise_of(picture) > SPECKLED else picture
 
 
 def binarised(picture: np.ndarray, letter_height: float) -> np.ndarray:

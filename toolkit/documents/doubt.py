@@ -7,6 +7,7 @@ import re
 import numpy as np
 
 from toolkit.documents.engines import Engine
+from toolkit.documents.ink import Ink
 from toolkit.documents.page import Words
 
 _EDGES = "\"'“”‘’«»()[]{}<>.,;:!?…*•-–—_/|"
@@ -51,20 +52,43 @@ def _form(part: str) -> bool:
 
 
 def chance(words: Words, reader: Engine) -> np.ndarray:
-    """float64 [words]: how likely each word is right. Confidences of engines are on scales of their own: each is
-    raised to its engine's `steep`, and a word of a form that no word has counts a third."""
+    """float64 [words]: how likely each word is right, whatever engine read it.
+
+    What the engine's confidence means (`Engine.chance`), and a third of that for a form that no word has.
+    """
     form = np.array([1.0 if plausible(word) else 1 / 3 for word in words.text])
-    return words.confidence.astype(np.float64) ** reader.steep * form
+    return reader.chance(words.confidence.astype(np.float64)) * form
 
 
 def worth(words: Words, reader: Engine) -> float:
-    """Letters that are likely right less those that are likely wrong: more is better on the same page."""
-    letters = np.array([len(word) for word in words.text], np.float64)
+    """Letters that are likely right less those that are likely wrong: of two readings of a page, more is better."""
     right = chance(words, reader)
-    return float((letters * (right - (1 - right))).sum())
+    return float((_letters(words) * (2 * right - 1)).sum())
 
 
-def sure(words: Words, reader: Engine, good: float) -> bool:
-    """Is the mean chance of the words, by their letters, at least `good`? Not without words."""
-    letters = np.array([len(word) for word in words.text], np.float64)
-    return bool(letters.sum()) and float(np.average(chance(words, reader), weights=letters)) >= good
+def sureness(words: Words, reader: Engine) -> float:
+    """Mean chance of the words to be right, by their letters; 0 without words."""
+    letters = _letters(words)
+    return float(np.average(chance(words, reader), weights=letters)) if letters.sum() else 0.0
+
+
+def covered(words: Words, ink: Ink) -> float:
+    """Share of a page's letters that lie in a word that was read; 1 where there are no letters.
+
+    An engine is sure of what it read, and silent on what it did not see.
+    """
+    if not len(ink.letters):
+        return 1.0
+    height, width = ink.mask.shape
+    inside = np.zeros((height, width), bool)
+    for left, top, right, bottom in words.boxes:
+        inside[
+            max(0, int(top * height) - 2) : int(bottom * height) + 3,
+            max(0, int(left * width) - 2) : int(right * width) + 3,
+        ] = True
+    x, y, wide, tall = ink.letters.T
+    return float(inside[y + tall // 2, x + wide // 2].mean())
+
+
+def _letters(words: Words) -> np.ndarray:
+    return np.array([len(word) for word in words.text], np.float64)

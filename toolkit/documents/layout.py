@@ -101,7 +101,8 @@ def _strokes(ink: Ink, words: Words) -> list[float]:
     rules = [
         cv2.connectedComponents(cv2.dilate(part, np.ones((3, 3), np.uint8)))[0] - 1 for part in (across, down)
     ]
-    rest = mask & (1 - cv2.dilate(across | down, np.ones((3, 3), np.uint8)))
+    ruled = cv2.dilate(cv2.max(across, down), np.ones((3, 3), np.uint8))
+    rest = np.where(ruled > 0, np.uint8(0), mask)
     for left, top, right, bottom in words.boxes:
         rest[
             int(top * height) : int(np.ceil(bottom * height)), int(left * width) : int(np.ceil(right * width))

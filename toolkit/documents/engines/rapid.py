@@ -64,12 +64,14 @@ class Rapid:
     """https://github.com/RapidAI/RapidOCR"""
 
     name = "rapidocr"
-    steep = 1.0
 
     @property
     def version(self) -> str:
         files = models()
         return f"{version('rapidocr')} {files[1].stem}" if files else "absent"
+
+    def chance(self, confidence: np.ndarray) -> np.ndarray:
+        return 0.98 * np.sqrt(confidence)  # of words of 0.5 to 0.9 nine in ten are right, of others 98 in 100
 
     def read(self, picture: np.ndarray, languages: Sequence[str]) -> Words:
         """The languages are those of its model (Latin and Chinese letters, digits); the names are not looked at."""

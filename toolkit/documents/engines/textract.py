@@ -32,10 +32,12 @@ class Textract:
     """DetectDocumentText: https://docs.aws.amazon.com/textract/latest/dg/API_DetectDocumentText.html"""
 
     name = "textract"
-    steep = 1.0
 
     def __init__(self, region: str | None = None, endpoint: str | None = None) -> None:
         self.region, self.endpoint = region, endpoint
+
+    def chance(self, confidence: np.ndarray) -> np.ndarray:
+        return confidence
 
     @property
     def version(self) -> str:
