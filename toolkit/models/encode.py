@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import BundleError, DataError, did_you_mean
-from toolkit.modalities import Column, Graph, Modalities, Nodes, Sequences
+from toolkit.modalities import Column, Graph, Images, Modalities, Nodes, Sequences, Texts
 
 Frame = pd.DataFrame | Mapping[str, Any]  # a data frame, or a mapping name → array [rows]
 
@@ -92,10 +92,22 @@ class Encoder:
             events[each.name] = tuple(channels)
         return replace(self, events=events)
 
-    def modalities(self, sequences: Sequence[Sequences], graphs: Sequence[Nodes]) -> Modalities:
-        """Encode what rows have besides the design matrix; what is unknown is missing (codes -1, X NaN)."""
+    def modalities(
+        self,
+        sequences: Sequence[Sequences] = (),
+        graphs: Sequence[Nodes] = (),
+        texts: Sequence[Texts] = (),
+        images: Sequence[Images] = (),
+    ) -> Modalities:
+        """Encode what rows have besides the design matrix; what is unknown is missing (codes -1, X NaN).
+
+        Texts and pictures stay as they are: the models that read them encode them.
+        """
         return Modalities(
-            tuple(self._events(each) for each in sequences), tuple(self._graph(nodes) for nodes in graphs)
+            tuple(self._events(each) for each in sequences),
+            tuple(self._graph(nodes) for nodes in graphs),
+            tuple(texts),
+            tuple(images),
         )
 
     def _events(self, each: Sequences) -> Sequences:

@@ -26,7 +26,7 @@ import numpy as np
 from toolkit import bundling
 from toolkit.actions import reasons
 from toolkit.bundling import Head, Scorer
-from toolkit.config.modalities import EventSequence, Panel, RelationGraph
+from toolkit.config.modalities import MODALITIES
 from toolkit.errors import BundleError, ConfigError, DataError, did_you_mean
 from toolkit.evaluation.tiers import names_of
 from toolkit.modalities import NOTHING
@@ -238,9 +238,7 @@ def _columns_are_enough(scorer: Scorer, models: Mapping[str, Fitted]) -> None:
     for name, fitted in models.items():
         if _reads_more(fitted):
             sets = scorer.declaration.features.items()
-            beside = [
-                f"`{one}`" for one, node in sets if isinstance(node, EventSequence | Panel | RelationGraph)
-            ]
+            beside = [f"`{one}`" for one, node in sets if node.kind in MODALITIES]
             raise BundleError(
                 f"model `{name}` reads more than a row's columns: {', '.join(beside)}",
                 why="events one by one, and relations, are read from tables",
