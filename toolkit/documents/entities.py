@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,17 +89,18 @@ def find(batches: Iterable[pa.RecordBatch | pa.Table], node: EntityPatterns) -> 
     for table in _whole_documents(batches):
         pages = Pages.of(table)
         found.pages += len({*zip(pages.document, pages.page, strict=True)})
-        found.documents += len(set(pages.document))
-        if again := seen.intersection(pages.document):
+        runs = [document for document, _ in groupby(pages.document)]
+        found.documents += len(runs)
+        if again := seen.intersection(runs) or {one for one, times in Counter(runs).items() if times > 1}:
             raise DataError(
                 f"the words of document `{min(again)}` do not stand together",
                 where="entities.table",
                 why="a table of words has them in reading order, document by document",
                 fix="order its rows by document, page and place on the page",
             )
-        seen.update(pages.document)
+        seen.update(runs)
         listed = [one for search in searches for one in search.through(pages, found)]
-        order = {document: place for place, document in enumerate(dict.fromkeys(pages.document))}
+        order = {document: place for place, document in enumerate(runs)}
         places = {name: place for place, name in enumerate(node.kinds)}
         listed.sort(key=lambda one: (order[one.document], one.page, one.line, places[one.kind]))
         found.entities += listed
@@ -156,7 +158,7 @@ class Pages:
         column = {name: table[name].combine_chunks() for name in COLUMNS}
         words = pc.fill_null(column["word"].cast(pa.string()), "")
         words = pc.replace_substring_regex(words, pattern=patterns.CONTROL, replacement=patterns.NOTHING)
-        document = column["document"].cast(pa.string())
+        document = pc.fill_null(column["document"].cast(pa.string()), "")
         page, line = (_numbers(column[name], 0).astype(np.int64) for name in ("page", "line"))
         length = _numbers(pc.utf8_length(words), 0).astype(np.int64)
         starts = np.concatenate([[0], np.cumsum(length + 1)])
