@@ -35,9 +35,13 @@ YES, NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
 def present(name: str, column: Column) -> exp.Expression:
-    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker)."""
+    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker).
+
+    A picture stays the bytes that it is.
+    """
     if column.type == "image":
-        return exp.cast(sql.col(name), "BLOB")
+        size = sql.call("octet_length", sql.col(name))
+        return _case(exp.GT(this=size, expression=sql.literal(0)), sql.col(name))
     cell: exp.Expression = exp.cast(sql.col(name), "VARCHAR")
     bare = exp.Trim(this=cell)
     filled = exp.NEQ(this=bare, expression=sql.literal(""))

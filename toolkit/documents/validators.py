@@ -290,6 +290,8 @@ class Name(Node):
             raise RefusedError("holds a word that no name holds")
         if not company and len(words) < self.least:
             raise RefusedError(f"fewer than {self.least} words")
+        if company and not set(bare) - _lower([*self.companies, *self.joints]):
+            raise RefusedError("a kind of company, and no name")
         if len(words) > self.most:
             raise RefusedError(f"more than {self.most} words")
         if not company and any(re.search(r"\d", word) for word in words):
@@ -300,6 +302,8 @@ class Name(Node):
         if not company and not any(len(small) > 1 and small not in self.joints for small in bare[-1:]):
             raise RefusedError("no last name")
         value = " ".join(words)
+        if not value.endswith(tuple(self.companies)):  # `Inc.` has its stop, a sentence's is none of the name
+            value = value.rstrip(".")
         return Verdict(value, 1.0 if company else SHORT_YEAR)
 
 
