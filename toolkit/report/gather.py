@@ -28,6 +28,7 @@ from toolkit.prepared import Prepared
 from toolkit.report.evidence import (
     Calibration,
     Evidence,
+    Extracted,
     ListLine,
     ModelLine,
     NextList,
@@ -59,12 +60,13 @@ def gather(
     tuned: Sequence[Tuned] = (),
     next_lists: Mapping[str, NextList] | None = None,
     tables: Mapping[str, bytes] | None = None,
+    extracted: Extracted | None = None,
 ) -> Evidence:
     """All that a report says of the newest split.
 
     explained: of `explain`; facts, metrics, environment: of `record`, as the run writes them; resolved: the
     configuration as YAML without secrets; lists: file name → the CSV as written; next_lists: target → the
-    list for the newest moment; tables: further CSV files.
+    list for the newest moment; tables: further CSV files; extracted: entities.
     """
     sight = _Sight(config, prepared, outcome, places_among(prepared.matrix, outcome))
     targets = [
@@ -85,6 +87,7 @@ def gather(
         data=data_of(config, prepared, outcome, strongest), card=model_card(config, prepared, outcome, environment),
         config=resolved, metrics=plain(dict(metrics)), lists=dict(lists), backtest=list(facts["backtest"]),
         coherence=dict(outcome.coherence), remarks=list(outcome.remarks), tuned=list(tuned), tables=dict(tables or {}),
+        extracted=extracted,
     )  # fmt: skip
 
 

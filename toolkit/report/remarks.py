@@ -39,6 +39,7 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
         named = [f"{name} ({why})" for name, why in outcome.idle.items()]
         lines.append(f"of no use in training rows: {', '.join(named[:8])}" + (" …" if len(named) > 8 else ""))
     lines += facts.get("actions", [])
+    lines += facts.get("entities", [])
     lines += [f"assumed: {text}" for text in facts["assumptions"]]
     lines += [f"found: {text}" for text in facts.get("found", [])]
     lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]
