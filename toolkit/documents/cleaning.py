@@ -128,7 +128,7 @@ def contrasted(picture: np.ndarray) -> np.ndarray:
     level, _ = cv2.threshold(even, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     paper, spread = paper_of(even)
     white = paper - min(2 * spread, 40.0)
-    inked = even[even < min(level, white - 15)]
+    inked = even[even <= min(level, white - 15)]
     dark = float(np.percentile(inked, 20)) if inked.size else 0.0
     table = np.clip((np.arange(256) - dark) * 255 / max(white - dark, 1), 0, 255).astype(np.uint8)
     return cv2.LUT(even, table)

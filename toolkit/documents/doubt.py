@@ -29,8 +29,8 @@ def plausible(word: str) -> bool:
         return True
     if "@" in core or "://" in core or core.lower().startswith("www."):
         return True
-    parts = re.split(r"[-–'’/&.]", core)
-    return all(_form(part) for part in parts if part) or bool(
+    parts = [part for part in re.split(r"[-–'’/&.]", core) if part]
+    return all(_form(part) or len(part) == 1 < len(parts) for part in parts) or bool(
         any(letter.isdigit() for letter in core) and _CODE.fullmatch(core)
     )
 

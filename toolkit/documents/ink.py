@@ -90,7 +90,8 @@ def look(picture: np.ndarray) -> Ink:
     level, _ = cv2.threshold(even, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     # Of a page of noise alone Otsu halves the noise: ink is darker than paper by what noise does not reach.
     paper, spread = paper_of(even)
-    mask = even < min(level, paper - max(15.0, 4.5 * spread))
+    # A picture of black and white alone has its threshold at 0: black is not above it.
+    mask = even <= min(level, paper - max(15.0, 4.5 * spread))
     _, _, pieces, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     pieces = pieces[1:]
     tall, wide, area = (
