@@ -65,6 +65,8 @@ def recognise(picture: np.ndarray, reading: Reading) -> PageRead:
     """
     begun = time.perf_counter()
     picture = cleaning.positive(picture)
+    if reading.cleaning.perspective:
+        picture = cleaning.unfolded(picture)
     ink = look(picture)
     turn, skew, best = 0, 0.0, Attempt(Words.none(), engine("none", reading.ocr))
     grade = float("nan")
@@ -101,7 +103,7 @@ class _Reader:
         if clean and wanted.contrast:
             upright = cleaning.contrasted(upright)
         if clean and wanted.denoise:
-            upright = cleaning.denoised(upright)
+            upright = cleaning.denoised(upright, self.letter_height)
         if clean and wanted.binarise:
             upright = cleaning.binarised(upright, self.letter_height)
         fit = cleaning.fitted(upright, self.letter_height)
