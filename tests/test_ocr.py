@@ -256,6 +256,8 @@ def test_what_is_right_is_worth_more_than_what_is_sure_of_itself() -> None:
     right, nonsense = said("the annual budget", 0.85), said("tbh xnnvql bJdgcI", 0.9)
     assert worth(right, reader) > worth(nonsense, reader)
     assert worth(said("the annual budget of members", 0.8), reader) > worth(said("the annual", 0.99), reader)
+    assert worth(said("some words are right", 0.4), reader) > worth(Words.none(), reader) == 0
+    assert worth(said("noise", 0.1), reader) < 0
     assert sureness(Words.none(), reader) == 0
 
 
@@ -296,7 +298,10 @@ def test_each_engine_reads_a_page_with_words_in_their_places(reader: str, page: 
     assert (place[1] + place[3]) / 2 == pytest.approx(1 - (280 - 4 * 15.4 + 3) / 320, abs=0.02)
 
 
-@pytest.mark.parametrize("turn", [90, 180, 270])
+TURNS = [pytest.param("tesseract", turn, marks=needs_tesseract) for turn in (90, 180, 270)]
+
+
+@pytest.mark.parametrize(("reader", "turn"), [*TURNS, ("rapidocr", 180)])
 def test_pages_on_their_side_or_head_are_turned_and_straightened(
     reader: str, turn: int, page: np.ndarray
 ) -> None:
@@ -716,7 +721,8 @@ def test_auto_asks_a_second_engine_about_pages_in_doubt_only(page: np.ndarray, c
     cast(first := Scripted("tesseract", unsure), second := Scripted("rapidocr", said("xqz bJvt", 0.99)))
     assert recognise.recognise(page, settings("auto")).engine == "tesseract", "sure of itself, and wrong"
 
-    half = Words(*(sure.text, sure.boxes * np.float32(0.3), sure.confidence, sure.line))
+    seen = said(" ".join(TRUTH[:30]), 0.95)
+    half = Words(seen.text, seen.boxes * np.float32(0.3), seen.confidence, seen.line)
     cast(first := Scripted("tesseract", half), second := Scripted("rapidocr", sure))
     recognise.recognise(page, settings("auto"))
     assert second.asked == 1, "sure of what it saw, but it did not see all"
@@ -734,14 +740,18 @@ def test_a_second_engine_that_fails_leaves_the_words_of_the_first(
     assert "textract refused" in caplog.text
 
 
-def test_auto_goes_to_textract_where_credentials_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_goes_to_textract_where_credentials_are_set(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in textract.CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engines, "installed", lambda name: True)
     assert engines.in_line(Ocr()) == ["tesseract", "rapidocr"]
     for name in textract.CREDENTIALS:
-        monkeypatch.setenv(name, "x")
+        monkeypatch.setenv(name, "AKIDX")
     assert engines.in_line(Ocr()) == ["tesseract", "textract"]
+    assert "AKID" not in recognise.version(Reading())
+    assert "sent to Amazon Textract" in caplog.text, "pages that leave the machine are announced"
     monkeypatch.setattr(engines, "installed", lambda name: name == "rapidocr")
     assert engines.in_line(Ocr()) == ["rapidocr", "textract"]
 

@@ -61,9 +61,12 @@ def chance(words: Words, reader: Engine) -> np.ndarray:
 
 
 def worth(words: Words, reader: Engine) -> float:
-    """Letters that are likely right less those that are likely wrong: of two readings of a page, more is better."""
+    """Letters that are likely right, less a quarter of those that are likely wrong.
+
+    Of two readings of a page, more is better: half a page of right words beats none, and noise is worth nothing.
+    """
     right = chance(words, reader)
-    return float((_letters(words) * (2 * right - 1)).sum())
+    return float((_letters(words) * (right - (1 - right) / 4)).sum())
 
 
 def sureness(words: Words, reader: Engine) -> float:
