@@ -80,6 +80,10 @@ class GroupedSplit(Node):
     kind: Literal["grouped"]
     test: Share = 0.2
     validation: Share = 0.2
+    together: str | None = Field(
+        None,
+        description="a column of the entity table whose equal values stay on one side; it is no feature then",
+    )
 
 
 class RandomSplit(Node):
@@ -90,6 +94,10 @@ class RandomSplit(Node):
     validation: Share = 0.2
     stratify: str | None = Field(
         None, description="a `column` target whose classes (of a number: tenths) are kept in proportion"
+    )
+    together: str | None = Field(
+        None,
+        description="a column of the entity table whose equal values stay on one side; it is no feature then",
     )
 
 
@@ -129,6 +137,11 @@ class Evaluation(Node):
         description="rows from the top of each cutoff's list at which precision and capture are given, as means over test cutoffs",
     )
     bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
+    draw_by: str | None = Field(
+        None,
+        description="column of the entity table by which intervals draw, where entities of one value resemble each other "
+        "(orders: `customer_id`); without: each entity by itself",
+    )
 
     @field_validator("at", mode="before")
     @classmethod

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 A_NAME = {"text": "a text", "integer": "a whole number", "number": "a number", "boolean": "yes or no",
-          "date": "a date", "timestamp": "a timestamp"}  # fmt: skip
+          "date": "a date", "timestamp": "a timestamp", "image": "a picture"}  # fmt: skip
 WHOLE = r"[+-]?\d+(\.0*)?"
 CODE = r"[+-]?0\d+.*|\d{16,}"  # 007, or more digits than a number holds exactly
 WITH_COMMA = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
@@ -35,7 +35,14 @@ YES, NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
 def present(name: str, column: Column) -> exp.Expression:
-    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker)."""
+    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker).
+
+    A picture stays the bytes that it is.
+    """
+    if column.type == "image":
+        picture = exp.cast(sql.col(name), "BLOB")
+        size = sql.call("octet_length", picture.copy())
+        return _case(exp.GT(this=size, expression=sql.literal(0)), picture)
     cell: exp.Expression = exp.cast(sql.col(name), "VARCHAR")
     bare = exp.Trim(this=cell)
     filled = exp.NEQ(this=bare, expression=sql.literal(""))
@@ -55,7 +62,7 @@ def present(name: str, column: Column) -> exp.Expression:
 def typed(cell: exp.Expression, column: Column) -> exp.Expression:
     """A text cell as the declared type; NULL if it cannot be. Stamps become naive UTC."""
     kind = column.type
-    if kind == "text":
+    if kind in ("text", "image"):
         return cell
     if kind == "integer":
         bare = sql.call("regexp_replace", cell, sql.literal(r"\.0*$"), sql.literal(""))

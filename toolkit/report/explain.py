@@ -20,7 +20,7 @@ from toolkit.evaluation import importance, univariate
 from toolkit.evaluation.effects import effect, replaced, telling_levels, usual_values
 from toolkit.evaluation.importance import Loss, permutation
 from toolkit.evaluation.metrics import Floats
-from toolkit.modalities import Graph, Modalities, Sequences
+from toolkit.modalities import Graph, Images, Modalities, Sequences, Texts
 from toolkit.models import shapley
 from toolkit.models.encode import Encoder
 from toolkit.models.explain import Explains
@@ -211,9 +211,9 @@ class Looks:
         scale = sizes.sum(axis=1, keepdims=True)
         order = np.argsort(-(sizes / np.where(scale > 0, scale, 1)).max(axis=0), kind="stable")
         asked = [int(c) for c in order[:MOST_COLUMNS] if sizes[:, c].max() > 0]
-        whole: list[Sequences | Graph] = []
+        whole: Sequence[Sequences | Graph | Texts | Images] = []
         if not isinstance(fitted, OneByOneFitted):
-            whole = [*besides.sequences, *besides.graphs]
+            whole = besides.all
         losses = permutation(
             lambda X: self._scores(fitted, heads, *_parted(X, len(self.columns), besides)),
             _with_places(X, len(whole)), y[rows], [head.task for head in heads], self.matrix.entity[self.outcome.rows[rows]],
@@ -334,12 +334,10 @@ def _parted(X: NDArray, columns: int, besides: Modalities) -> tuple[NDArray, Mod
     """The other way round: the columns, and each row's modalities as their places say."""
     if X.shape[1] == columns:
         return X, besides
-    places = iter(X[:, columns:].T.astype(np.intp))
-    sequences = tuple(each.some(next(places)) for each in besides.sequences)
-    return X[:, :columns], Modalities(sequences, tuple(each.some(next(places)) for each in besides.graphs))
+    return X[:, :columns], besides.dealt(list(X[:, columns:].T.astype(np.intp)))
 
 
-def _besides(whole: Sequence[Sequences | Graph], loss: Loss, first: int) -> list[Driver]:
+def _besides(whole: Sequence[Sequences | Graph | Texts | Images], loss: Loss, first: int) -> list[Driver]:
     """Events and relations as drivers, each as a whole; one that the model does not look at is none."""
     found = []
     for place, each in enumerate(whole, first):

@@ -140,7 +140,10 @@ def _ranked(sight: _Sight, task: Task, entries: Listed, depth: int) -> tuple[lis
     """The newest list's tenths and gains, by the order in which it is written."""
     rows, rule = entries.rows, sight.outcome.scores.get(("rule", task.name))
     worth = sight.prepared.matrix.worth.get(task.name)
-    resample = Resample(sight.key[rows], sight.config.evaluation.bootstrap, sight.config.seed)
+    drawn = np.unique(sight.prepared.matrix.drawn[sight.outcome.rows[sight.n :]][rows], return_inverse=True)[
+        1
+    ]
+    resample = Resample(drawn, sight.config.evaluation.bootstrap, sight.config.seed)
     return ranked(
         entries.y, entries.strength, sight.key[rows], resample, rule.score[sight.n :][rows] if rule else None,
         None if worth is None else worth[sight.outcome.rows[sight.n :][rows]], [depth], entries.probability,

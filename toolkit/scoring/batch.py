@@ -213,7 +213,7 @@ def score_at(
         for name, node in declared.target.items()
     }
     encoded = scorer.encoder.transform(matrix.columns, len(matrix))
-    besides = scorer.encoder.modalities(matrix.sequences, matrix.graphs)
+    besides = scorer.encoder.modalities(matrix.sequences, matrix.graphs, matrix.texts, matrix.images)
     unseen = encoded.unseen | unseen_events(matrix.sequences, besides.sequences)
     return predict(scorer, matrix, tables, encoded.X, unseen, eligible, cutoffs, besides)
 

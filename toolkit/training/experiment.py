@@ -298,7 +298,10 @@ def encoded(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> tuple[np.ndar
 def modalities(encoder: Encoder, matrix: Matrix, rows: np.ndarray) -> Modalities:
     """What some rows have besides X, encoded."""
     return encoder.modalities(
-        [each.some(rows) for each in matrix.sequences], [nodes.some(rows) for nodes in matrix.graphs]
+        [each.some(rows) for each in matrix.sequences],
+        [nodes.some(rows) for nodes in matrix.graphs],
+        [each.some(rows) for each in matrix.texts],
+        [each.some(rows) for each in matrix.images],
     )
 
 
