@@ -129,7 +129,7 @@ def run_split(
         progress(f"fitting {name}", number / len(outcome.models))
         if isinstance(model, Ensemble):
             fitted, seconds = ensembles.put_together(model, declared, outcome.fitted, held.said, ground)
-            held.said[name] = ensembles.fair(fitted, held.said, valid.y, held.fold)
+            held.said[name] = ensembles.judged(fitted, X_eval, besides, held.said, valid.y, held.fold)
             outcome.fitted[name] = fitted
             outcome.remarks += [f"{name}: {line}" for line in fitted.remarks]
         else:
