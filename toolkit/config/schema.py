@@ -120,6 +120,9 @@ class Evaluation(Node):
     select_by: Literal["roc_auc", "pr_auc", "log_loss"] = Field(
         "roc_auc", description="validation metric that chooses (binary)"
     )
+    select_classes_by: Literal["macro_auc", "accuracy", "macro_f1", "log_loss"] = Field(
+        "macro_auc", description="validation metric that chooses (several classes)"
+    )
     at: list[str] = Field(
         ["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500"
     )

@@ -85,6 +85,7 @@ class ModelLine:
     undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
     behind: tuple[float, float, float] | None = None  # the chosen model's headline metric less its own
     over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # of an ensemble
+    over_models: dict[str, dict[str, tuple[float, float, float]]] = field(default_factory=dict)  # by metric
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         deciles, gains = _ranked(sight, task, entries, size(sight.config, entries, chosen)[0])
     elif task.type == "multiclass":
         table = curves.confusion(y[has], scores.decision[sight.n :][has], len(task.classes))
-        classes = curves.per_class(table, task.classes, y[has], scores.score[sight.n :][has])
+        classes = chosen.per_class
     else:
         missed = curves.residuals(y[has], scores.score[sight.n :][has])
     name, zone = f"{file_name(task.name)}.csv", sight.config.cohort.timezone
@@ -154,6 +154,7 @@ def _line(config: Config, task: Task, candidate: Candidate) -> ModelLine:
         intervals={name: ends for name, ends in candidate.intervals.items() if not math.isnan(ends[0])},
         margin=known_margin(candidate), seconds=candidate.seconds, notes=list(candidate.notes),
         undefined=dict(candidate.undefined), over_members=dict(candidate.over_members),
+        over_models=dict(candidate.over_models),
         behind=None if candidate.behind is None or np.isnan(candidate.behind).any() else candidate.behind,
     )  # fmt: skip
 

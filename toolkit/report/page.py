@@ -89,7 +89,7 @@ def environment(evidence: Evidence) -> Environment:
         "expected": words.expected, "warning": words.warning, "capacity": phrases.capacity, "past": list_words, "compared": words.bars_compared,
         "meaning": lambda target: phrases.meaning(target, declared.get(target.name) or {}), "direction": phrases.direction, "example": phrases.example,
         "role": phrases.role, "calibration_note": phrases.calibration_note, "line_drawn": phrases.line_drawn, "sections": sections, "commonest": commonest, "keys_of": keys_of,
-        "against_members": members.against_members, "by_value": by_value, "MOST_TRIALS": MOST_TRIALS, "list": list,
+        "against_members": members.against_members, "against_models": members.against_models, "by_value": by_value, "MOST_TRIALS": MOST_TRIALS, "list": list,
         "bars_top": lambda bars: top(v for _, number, _, around in bars for v in (number, *(around or ()))),
         "fair": fairness_words, "fair_top": lambda c: top(v for g in c.groups for v in (g.rates.get("selection_rate"), *g.intervals.get("selection_rate", ()))),
         "reason_top": lambda e: top(abs(r.contribution) for r in e.reasons),

@@ -87,7 +87,7 @@ def metrics_of(
             "base_rates": outcome.base_rates[task.name], "label_state": outcome.states[task.name].to_dict(),
             "chosen": outcome.chosen(task.name).model,
             "models": {c.model: {"validation": c.validation, "test": c.test, "interval_95": c.intervals, "undefined": c.undefined,
-                                 "over_rule": c.margin, "behind_chosen": c.behind, "over_members": c.over_members, "per_list": [asdict(at) for at in c.per_list],
+                                 "over_rule": c.margin, "behind_chosen": c.behind, "over_members": c.over_members, "over_models": c.over_models, "per_class": c.per_class, "per_list": [asdict(at) for at in c.per_list],
                                  "steadiness": c.steadiness and asdict(c.steadiness), "beats_chance": c.beats_chance, "fit_seconds": c.seconds, "notes": c.notes,
                                  "threshold": c.threshold and c.threshold.to_dict(), "thresholds_by_group": c.by_group and c.by_group.to_dict(),
                                  "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason, "before": c.uncalibrated},

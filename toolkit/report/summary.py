@@ -16,7 +16,7 @@ from rich.text import Text
 from toolkit.config.paths import readable
 from toolkit.report import fairness_words
 from toolkit.report.list_words import typical
-from toolkit.report.members import against_members
+from toolkit.report.members import against_members, against_models
 from toolkit.report.record import FAIRNESS
 from toolkit.report.words import FEW, USELESS
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
@@ -24,7 +24,7 @@ from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 # Test metrics after the headline one, most telling first: narrow terminals show as many as fit.
 COLUMNS = {
     "binary": ("pr_auc", "f1", "precision", "recall", "brier", "ece"),
-    "multiclass": ("accuracy", "macro_f1", "log_loss"),
+    "multiclass": ("accuracy", "macro_f1", "log_loss", "ece"),
     "regression": ("rmse", "mae", "spearman"),
 }
 WORDS = {"roc_auc": "AUC", "macro_auc": "AUC", "r2": "R²", "pr_auc": "PR", "f1": "F1", "precision": "prec", "recall": "rec",
@@ -262,12 +262,13 @@ def warnings_line(warned: Sequence[str]) -> list[str]:
 def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     """What to know besides the models: leaks, assumptions, rejected rows, older folds."""
     lines = [*outcome.remarks]
-    lines += [
-        f"{task.name}: {against_members(one.model, HEADLINE[task.type], one.over_members)}"
-        for task in outcome.tasks
-        for one in outcome.of(task.name)
-        if one.over_members
-    ]
+    for task in outcome.tasks:
+        for one in outcome.of(task.name):
+            if one.over_models:
+                lines.append(f"{task.name}: {against_models(one.model, one.over_models)}")
+            elif one.over_members:
+                said = against_members(one.model, HEADLINE[task.type], one.over_members)
+                lines.append(f"{task.name}: {said}")
     lines += [
         line for task in outcome.tasks if task.type == "binary" for line in _of_lists(outcome, task.name)
     ]
