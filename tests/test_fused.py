@@ -11,17 +11,14 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
-from small import LIGHTGBM, LOGISTIC, clean, experiment, flat, quiet
+from small import clean, experiment, flat
 from test_stack_honesty import of
 
-from toolkit.config.schema import Config
 from toolkit.models import Task
 from toolkit.models.fused import Fused, FusedFitted, heard, heard_columns
-from toolkit.models.interface import Batch, Column
+from toolkit.models.interface import Batch
 from toolkit.models.one_by_one import OneByOne, Rows
-from toolkit.proof import all_proofs
 from toolkit.registry import Component, models
-from toolkit.report.members import against_models
 from toolkit.training.experiment import encoded, label_all
 
 TOP = {"kind": "lightgbm", "num_iterations": 60, "learning_rate": 0.1, "early_stopping_rounds": None}

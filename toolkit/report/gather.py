@@ -40,6 +40,7 @@ from toolkit.report.explain import Explained
 from toolkit.report.gather_data import data_of, model_card
 from toolkit.report.listed import Listed, days_of, latest, listed, places_among
 from toolkit.report.lists import file_name
+from toolkit.report.queue import waiting
 from toolkit.report.verdict import known_margin, size, verdict
 from toolkit.runfolder import plain
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
@@ -132,7 +133,7 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         explained_by=explained.explained_by, examples=explained.examples, confusion=table, per_class=classes,
         residuals=missed, list_file=name if name in lists else "", listed=len(entries.rows),
         lists=_past_lists(sight.config, outcome, task), tiers=outcome.tiers.get(task.name, []),
-        fairness=outcome.fairness.get(task.name),
+        fairness=outcome.fairness.get(task.name), review=waiting(sight.config, sight.prepared, outcome, task),
     )  # fmt: skip
 
 

@@ -93,6 +93,7 @@ def metrics_of(
                                  "calibration": {"method": c.calibrator.method, "reason": c.calibrator.reason, "before": c.uncalibrated},
                                  "validation_basis": c.basis}
                        for c in outcome.of(task.name)},
+            "review": outcome.review.figures() if outcome.review and outcome.review.target == task.name else None,
             "groups": outcome.chosen(task.name).groups, "lists": outcome.lists.get(task.name, []),
             "tiers": tiers.figures(outcome.tiers[task.name]) if task.name in outcome.tiers else None,
             "fairness": asdict(outcome.fairness[task.name]) if task.name in outcome.fairness else None,

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.config.paths import readable
-from toolkit.report import fairness_words
+from toolkit.report import fairness_words, review_words
 from toolkit.report.list_words import typical
 from toolkit.report.members import against_members, against_models
 from toolkit.report.record import FAIRNESS
@@ -273,6 +273,7 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
         line for task in outcome.tasks if task.type == "binary" for line in _of_lists(outcome, task.name)
     ]
     lines += [line for target in outcome.tiers for line in _of_tiers(outcome, target)]
+    lines += review_words.lines(outcome.review) if outcome.review else []
     for target, judged in outcome.fairness.items():
         lines += [*fairness_words.lines(target, judged), *fairness_words.gate_lines(judged.gates)]
     asked = [finding for finding in outcome.findings if finding.answer is None]

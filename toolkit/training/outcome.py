@@ -22,6 +22,7 @@ from toolkit.training.threshold import Threshold
 from toolkit.tuning.study import Studied
 
 if TYPE_CHECKING:
+    from toolkit.training import triage as triages
     from toolkit.training.fairness import Judged
 
 __all__ = ["HEADLINE", "Candidate", "Margin", "Outcome", "Scores"]
@@ -99,7 +100,7 @@ class Outcome:
     base rate of each list of the test (binary targets); tiers: target → what its chosen model's tiers are worth
     on the test, where there are tiers; common: target → decisions by one threshold for all, where thresholds by
     group have replaced them; fairness: target → how decisions differ between protected groups, where such are
-    declared.
+    declared; triage, review: which rows a person should look at, and what that is worth on the test, likewise.
     """
 
     assignment: Assignment
@@ -124,6 +125,8 @@ class Outcome:
     tiers: dict[str, list[Tier]] = field(default_factory=dict)
     common: dict[str, np.ndarray] = field(default_factory=dict)
     fairness: dict[str, Judged] = field(default_factory=dict)
+    triage: triages.Triage | None = None
+    review: triages.Judged | None = None
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:
