@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from toolkit.report.figures import count, is_number, share
+from toolkit.report.figures import count, is_number
 from toolkit.training.triage import Judged, Share
 
 
@@ -40,5 +40,5 @@ def alarms(found: Judged) -> str:
 
 def with_interval(found: Share) -> str:
     low, high = found.interval
-    around = f" [{share(low)}, {share(high)}]" if is_number(low) else ""
-    return f"{share(found.value)}{around}"
+    around = f" [{low:.1%}, {high:.1%}]" if is_number(low) else ""
+    return f"{found.value:.1%}{around}"

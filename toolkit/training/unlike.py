@@ -91,11 +91,11 @@ class Numbers:
 
     @classmethod
     def fit(cls, X: np.ndarray, columns: Sequence[Column], kept: np.ndarray) -> Numbers:
-        """Numeric columns that vary; median and interquartile range, in units of a normal's deviation."""
+        """Numeric columns that vary; their median, and the deviation of all but the outermost hundredths."""
         numeric = np.array([i for i, one in enumerate(columns) if one.kind == "numeric"], np.intp)
         known = numeric[~np.isnan(X[:, numeric]).all(axis=0)]
-        low, centre, high = np.nanpercentile(X[:, known], [25, 50, 75], axis=0)
-        spread = np.where(high > low, (high - low) / 1.349, np.nanstd(X[:, known], axis=0))
+        low, centre, high = np.nanpercentile(X[:, known], [1, 50, 99], axis=0)
+        spread = np.nanstd(np.clip(X[:, known], low, high), axis=0)
         able = spread > 0
         made = cls(known[able], centre[able], spread[able], np.zeros((0, int(able.sum())), np.float32))
         return cls(made.columns, made.centre, made.spread, made.scaled(X[kept]))
@@ -170,8 +170,8 @@ class Guard:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All of it."""
-        found: dict[str, np.ndarray] = {"neighbours": np.array(self.neighbours)}
-        found |= {f"limit {name}": np.array(limit) for name, limit in self.limits.items()}
+        found: dict[str, np.ndarray] = {"neighbours": np.array([self.neighbours])}
+        found |= {f"limit {name}": np.array([limit]) for name, limit in self.limits.items()}
         if self.words is not None:
             rows = self.words.rows
             found |= {"idf": self.words.idf, "data": rows.data, "indices": rows.indices.astype(np.int32)}
@@ -194,8 +194,8 @@ class Guard:
         prefix = "numbers "
         if its := {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}:
             numbers = Numbers(**its)
-        limits = {n.removeprefix("limit "): float(a) for n, a in arrays.items() if n.startswith("limit ")}
-        return cls(int(arrays["neighbours"]), words, numbers, limits)
+        limits = {n.removeprefix("limit "): float(a[0]) for n, a in arrays.items() if n.startswith("limit ")}
+        return cls(int(arrays["neighbours"][0]), words, numbers, limits)
 
 
 def _shared_out(y: np.ndarray, most: int, seed: int) -> np.ndarray:
