@@ -14,6 +14,7 @@ from toolkit.models.linear import Logistic
 from toolkit.models.neural.settings import Multimodal
 from toolkit.models.prior import Prior
 from toolkit.models.rule import Rule
+from toolkit.models.tfidf_linear import TfidfLinear
 from toolkit.models.xgboost import XGBoost
 from toolkit.registry import Component, models
 
@@ -36,6 +37,6 @@ def build(config: ModelConfig) -> ModelConfig:
 
 
 for _config in (
-    Prior, Rule, Formula, Logistic, RandomForest, HistGBM, LightGBM, XGBoost, Multimodal, Blend, Stack, Fused,
+    Prior, Rule, Formula, Logistic, TfidfLinear, RandomForest, HistGBM, LightGBM, XGBoost, Multimodal, Blend, Stack, Fused,
 ):  # fmt: skip
     models.add(Component(_config.model_fields["kind"].default, _config, build))
