@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from papers import DECLARED, KINDS, STRANGE, papers, write
+from drawer import DECLARED, KINDS, STRANGE, papers, write
 
 from toolkit import bundling
 from toolkit.cli.main import main

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,7 @@ from toolkit.bundle.files import read_json, write_json
 from toolkit.modalities import NOTHING, Column, Modalities
 from toolkit.models.combine import Said, log_probabilities
 from toolkit.models.ensemble import Ensemble, Member, not_of_this_version, read_members, save_members
+from toolkit.models.explain import Contributions, Explains
 from toolkit.models.interface import Fitted, Task, shares
 from toolkit.models.lightgbm import LightGBM
 from toolkit.models.xgboost import XGBoost
@@ -74,6 +75,16 @@ class FusedFitted:
 
     def predict(self, X: np.ndarray, modalities: Modalities = NOTHING) -> list[np.ndarray]:
         return self.over(X, modalities, [member.fitted.predict(X, modalities) for member in self.members])
+
+    def contributions(self, X: np.ndarray, modalities: Modalities = NOTHING) -> list[Contributions]:
+        """What each column adds by itself; what members and texts add is in the bias of each row."""
+        found = []
+        said = [member.fitted.predict(X, modalities) for member in self.members]
+        for index, (task, top, rows) in enumerate(zip(self.tasks, self.tops, self.rows, strict=True)):
+            wide = np.hstack([X, heard(task, [one[index] for one in said], rows)])
+            values, bias = cast(Explains, top).contributions(wide, modalities)[0]
+            found.append(Contributions(values[:, : X.shape[1]], bias + values[:, X.shape[1] :].sum(axis=1)))
+        return found
 
     def over(
         self, X: np.ndarray, modalities: Modalities, said: Sequence[Sequence[np.ndarray]]
