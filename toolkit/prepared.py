@@ -10,14 +10,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.config.schema import ColumnSplit, Config, RandomSplit
+from toolkit.config.schema import ColumnSplit, Config, GroupedSplit, RandomSplit
 from toolkit.config.targets import ColumnTarget
+from toolkit.data.documents import made
 from toolkit.data.tables import Tables
+from toolkit.documents.tables import TWIN
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.evaluation.fairness import need_fairlearn
 from toolkit.models.formula import Formula, names_in
 from toolkit.prepare import matrix as matrices
-from toolkit.prepare import protected
+from toolkit.prepare import protected, twins
 from toolkit.prepare.found import found
 from toolkit.prepare.frame import link
 from toolkit.prepare.matrix import Compiled, Declaration, Matrix
@@ -28,9 +30,13 @@ log = logging.getLogger("toolkit")
 
 
 def declaration(config: Config) -> Declaration:
-    column = config.split.column if isinstance(config.split, ColumnSplit) else None
+    split, column, key = config.split, None, "split.column"
+    if isinstance(split, ColumnSplit):
+        column = split.column
+    elif isinstance(split, RandomSplit | GroupedSplit):
+        column, key = split.together, "split.together"
     shielded = config.fairness.attributes
-    return Declaration(config.dataset, config.cohort, config.target, config.features, column, shielded)
+    return Declaration(config.dataset, config.cohort, config.target, config.features, column, shielded, key)
 
 
 @dataclass
@@ -62,7 +68,10 @@ def prepare(config: Config, work: Workplace) -> Prepared:
     seen += protected.gaps(matrix.protected)
     for note in matrix.notes():
         log.warning("%s", note)
-    return Prepared(tables, compiled, matrix, splits(config, compiled, matrix), seen)
+    assignments = splits(config, compiled, matrix)
+    for note in (near := twins_across(tables, matrix, assignments[-1])):
+        log.warning("%s", note)
+    return Prepared(tables, compiled, matrix, assignments, [*seen, *near])
 
 
 def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignment]:
@@ -84,11 +93,20 @@ def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignmen
             )
         strata = matrix.values[name]
     said = None
-    if isinstance(config.split, ColumnSplit):
-        said = of_entities(config.split.column, compiled.tables, matrix.entity)
+    if (column := declaration(config).split) is not None:
+        said = of_entities(column, compiled.tables, matrix.entity)
     return assign(
         config.split, matrix.entity, matrix.cutoff, spans, config.seed, strata, config.cohort.timezone, said
     )
+
+
+def twins_across(tables: Tables, matrix: Matrix, assignment: Assignment) -> list[str]:
+    """Lines on near duplicates of documents on both sides of a split."""
+    if made(tables.dataset, tables.dataset.entity) != "documents":
+        return []
+    if TWIN not in tables[tables.dataset.entity].columns:
+        return []
+    return twins.across(matrix.entity, of_entities(TWIN, tables, matrix.entity), assignment)
 
 
 def of_entities(column: str, tables: Tables, entity: np.ndarray) -> np.ndarray:

@@ -81,6 +81,10 @@ class GroupedSplit(Node):
     kind: Literal["grouped"]
     test: Share = 0.2
     validation: Share = 0.2
+    together: str | None = Field(
+        None,
+        description="a column of the entity table whose equal values stay on one side; it is no feature then",
+    )
 
 
 class RandomSplit(Node):
@@ -91,6 +95,10 @@ class RandomSplit(Node):
     validation: Share = 0.2
     stratify: str | None = Field(
         None, description="a `column` target whose classes (of a number: tenths) are kept in proportion"
+    )
+    together: str | None = Field(
+        None,
+        description="a column of the entity table whose equal values stay on one side; it is no feature then",
     )
 
 

@@ -135,7 +135,7 @@ def compile_all(
             for name, node in declaration.target.items()
         }
     labels = leaks.label_columns(list(targets.values()), tables)
-    parts = leaks.split_columns(declaration.split, tables)
+    parts = leaks.split_columns(declaration.split, tables, declaration.split_key)
     telling = leaks.telling_columns(list(targets.values()), tables)
     shielded = protected.compile_protected(declaration.protected, tables, frame)
     hidden = frozenset({*labels, *parts, *telling, *protected.hidden(shielded)})
