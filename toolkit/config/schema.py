@@ -26,6 +26,7 @@ from toolkit.config.reading import Ocr, Reading
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.targets import Target, type_of
 from toolkit.config.time import SpanText
+from toolkit.config.triage import NoTriage, Queue, Triage, wrong_target
 from toolkit.errors import did_you_mean
 from toolkit.models.ensemble import wrong_members
 from toolkit.models.neural.settings import AdamW, Focal, Loss, Optimizer, Plateau, Scheduler, Trainer
@@ -128,6 +129,9 @@ class Evaluation(Node):
 
     select_by: Literal["roc_auc", "pr_auc", "log_loss"] = Field(
         "roc_auc", description="validation metric that chooses (binary)"
+    )
+    select_classes_by: Literal["macro_auc", "accuracy", "macro_f1", "log_loss"] = Field(
+        "macro_auc", description="validation metric that chooses (several classes)"
     )
     at: list[str] = Field(
         ["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500"
@@ -233,6 +237,7 @@ class Config(Node):
     entities: Entities = NoEntities()
     playbook: Playbook = NoPlaybook()
     counterfactual: Counterfactual = NoCounterfactual()
+    triage: Triage = Field(NoTriage(), description="which rows a person should look at")
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -272,6 +277,13 @@ class Config(Node):
     def fairness_is_of_targets_and_tables(self) -> Config:
         kinds = {name: type_of(target) for name, target in self.target.items()}
         refuse("Config", wrong_in(self.fairness, kinds, self.dataset.tables))
+        return self
+
+    @model_validator(mode="after")
+    def triage_is_of_several_classes(self) -> Config:
+        if isinstance(self.triage, Queue):
+            kinds = {name: type_of(target) for name, target in self.target.items()}
+            refuse("Config", wrong_target(self.triage, kinds))
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from toolkit.models.ensemble import Blend, Stack
 from toolkit.models.explain import Contributions, Explains
 from toolkit.models.forest import RandomForest
 from toolkit.models.formula import Formula
+from toolkit.models.fused import Fused
 from toolkit.models.hist_gbm import HistGBM
 from toolkit.models.interface import Batch, Column, Fitted, Model, ModelConfig, Progress, Task
 from toolkit.models.lightgbm import LightGBM
@@ -36,6 +37,6 @@ def build(config: ModelConfig) -> ModelConfig:
 
 
 for _config in (
-    Prior, Rule, Formula, Logistic, TfidfLinear, RandomForest, HistGBM, LightGBM, XGBoost, Multimodal, Blend, Stack,
+    Prior, Rule, Formula, Logistic, TfidfLinear, RandomForest, HistGBM, LightGBM, XGBoost, Multimodal, Blend, Stack, Fused,
 ):  # fmt: skip
     models.add(Component(_config.model_fields["kind"].default, _config, build))

@@ -169,6 +169,10 @@ def fitted_at_all(
             found[f"thresholds by group of {at}"] = digest(candidate.by_group.to_dict())
     for name, found_out in outcome.studies.items():
         found[f"tuning of {name}"] = digest([found_out.best, found_out.value])
+    if outcome.triage:
+        guard = outcome.triage.guard.to_arrays() if outcome.triage.guard else {}
+        arrays = {name: hashlib.sha256(one.tobytes()).hexdigest() for name, one in guard.items()}
+        found["triage"] = digest([outcome.triage.to_dict(), arrays])
     found["choice of models"] = digest([outcome.chosen(task.name).model for task in outcome.tasks])
     return found
 
