@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class UserError(Exception):
@@ -53,6 +54,17 @@ class UnfitError(DataError):
 
 class BundleError(UserError):
     """A bundle is damaged, foreign, or does not fit the input."""
+
+
+def need(extra: str, module: str, where: str, why: str) -> None:
+    """Raise ConfigError if a package of one of the toolkit's extras is not installed.
+
+    module: what it is imported as; where: the configuration's key that asks for it; why: what it is for.
+    """
+    if find_spec(module) is None:
+        raise ConfigError(
+            f"{why}, which is not installed", where=where, fix=f"pip install 'toolkit[{extra}]'"
+        )
 
 
 def raise_interruption(error: BaseException) -> None:

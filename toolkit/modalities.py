@@ -1,11 +1,11 @@
-"""What a row has besides the design matrix: events in order, and a place in a graph of relations.
+"""What a row has besides the design matrix: events in order, a place in a graph of relations, texts, pictures.
 
 Plain arrays, made by `prepare`, encoded by `models.encode`, read by models. Neither knows the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -109,16 +109,76 @@ class Graph:
 
 
 @dataclass(frozen=True)
+class Texts:
+    """The text of each row as it stands; a model that reads it learns its words from its own training rows.
+
+    text: object [rows], a str, or None where there is none.
+    """
+
+    name: str
+    text: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def some(self, rows: np.ndarray) -> Texts:
+        """Those of some rows (positions)."""
+        return replace(self, text=self.text[rows])
+
+
+@dataclass(frozen=True)
+class Images:
+    """Pictures of each row, ragged: row i has `offsets[i]:offsets[i + 1]`, in order.
+
+    offsets: int64 [rows + 1]; pixels: uint8 [images, height, width], 255 is white.
+    """
+
+    name: str
+    offsets: np.ndarray
+    pixels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Pictures of each row: int64 [rows]."""
+        return np.diff(self.offsets)
+
+    def some(self, rows: np.ndarray) -> Images:
+        """Those of some rows (positions)."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return replace(self, offsets=offsets, pixels=self.pixels[places])
+
+
+@dataclass(frozen=True)
 class Modalities:
     """What rows have besides X. Everything in it has as many rows as X."""
 
     sequences: tuple[Sequences, ...] = ()
     graphs: tuple[Graph, ...] = ()
+    texts: tuple[Texts, ...] = ()
+    images: tuple[Images, ...] = ()
+
+    @property
+    def all(self) -> tuple[Sequences | Graph | Texts | Images, ...]:
+        """Each of them."""
+        return (*self.sequences, *self.graphs, *self.texts, *self.images)
 
     def some(self, rows: np.ndarray) -> Modalities:
         """Those of some rows (positions)."""
+        return self.dealt([rows] * len(self.all))
+
+    def dealt(self, rows: Sequence[np.ndarray]) -> Modalities:
+        """Of each modality, in the order of `all`, those of rows of its own (positions)."""
+        places = iter(rows)
         return Modalities(
-            tuple(each.some(rows) for each in self.sequences), tuple(each.some(rows) for each in self.graphs)
+            tuple(each.some(next(places)) for each in self.sequences),
+            tuple(each.some(next(places)) for each in self.graphs),
+            tuple(each.some(next(places)) for each in self.texts),
+            tuple(each.some(next(places)) for each in self.images),
         )
 
 

@@ -152,6 +152,10 @@ def _sources(feature: Feature) -> str:
     return ", ".join(f"{table}.{column}" for table, column in sorted(feature.sources)) or "the cutoff"
 
 
+def _features_lines(part: CompiledSet) -> list[str]:
+    return [f"  {one.name}  {one.text}; from {_sources(one)}" for one in part.features]
+
+
 def besides(prepared: Prepared) -> list[str]:
     """What rows have besides features: events in order, relations, and what is to be known about them."""
     matrix, lines = prepared.matrix, []
@@ -167,6 +171,10 @@ def besides(prepared: Prepared) -> list[str]:
             lines.append(
                 f"    {channel.name}  [{channel.kind}; window {channel.window}]  {channel.text}; from {_sources(channel)}"
             )
+    for texts in prepared.compiled.texts:
+        lines += ["TEXTS", *_features_lines(texts)]
+    for shown in prepared.compiled.images:
+        lines += ["IMAGES", *_features_lines(shown)]
     if prepared.compiled.graphs:
         lines += [""] * bool(lines) + [f"GRAPHS ({len(matrix.graphs)})"]
     for graph, nodes in zip(prepared.compiled.graphs, matrix.graphs, strict=True):
@@ -256,7 +264,7 @@ def all_sql(config: Config, prepared: Prepared) -> Iterator[tuple[str, exp.Expre
         yield f"table {name}", _create("VIEW", name, rows)
     for name, tree in compiled.rows.statements:
         yield "cohort", _create("TABLE", name, tree)
-    for part in [*compiled.sets, *compiled.sequences]:
+    for part in [*compiled.sets, *compiled.sequences, *compiled.texts, *compiled.images]:
         yield from _of_set(part, f"features {part.name}")
     if compiled.nodes is not compiled.rows:
         for name, tree in compiled.nodes.statements:

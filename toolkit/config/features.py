@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from toolkit.config.calendars import Calendar
 from toolkit.config.measures import SIMPLE, WITHOUT_COLUMN, Measure
-from toolkit.config.modalities import EventSequence, Panel, RelationGraph
+from toolkit.config.modalities import EventSequence, PageImages, Panel, RawText, RelationGraph
 from toolkit.config.node import Node
 from toolkit.config.text import HashedText
 from toolkit.config.time import PastWindowText, SpanText, WindowText
@@ -138,6 +138,8 @@ FeatureSet = Annotated[
     | HashedText
     | EventSequence
     | Panel
-    | RelationGraph,
+    | RelationGraph
+    | RawText
+    | PageImages,
     Field(discriminator="kind"),
 ]

@@ -17,6 +17,8 @@ MODALITIES = (
     "sequence",
     "panel",
     "graph",
+    "raw_text",
+    "image",
 )  # the kinds of feature sets that are no columns of the design matrix
 Clocked = Literal["gap", "age"]
 SEEN = "seen"  # the channel of a panel that says in which steps there were rows
@@ -171,6 +173,28 @@ class RelationGraph(Node):
     def weighted(self, relation: Relation) -> bool:
         """Do its edges carry a weight?"""
         return relation.weight is not None if self.weight is None else self.weight
+
+
+class RawText(Node):
+    """The text of each row as it stands, for models that learn their own words from training rows."""
+
+    kind: Literal["raw_text"]
+    description: str = ""
+    table: str
+    column: str = Field(description="a column of texts; several rows of an entity are put one after another")
+
+
+class PageImages(Node):
+    """Pictures of each row, such as the first pages of a document."""
+
+    kind: Literal["image"]
+    description: str = ""
+    table: str
+    column: str = Field("image", description="a column of pictures (type image)")
+    order: str = Field("page", description="column by which an entity's pictures are put in order")
+    first: int = Field(1, ge=1, le=50, description="pictures kept, from the first on")
+    height: int = Field(128, ge=16, le=1024, description="pixels; pictures are fitted in, on white")
+    width: int = Field(96, ge=16, le=1024, description="pixels")
 
 
 def wrong_names(features: Mapping[str, Any], dataset: Dataset) -> Iterator[WrongNameError]:

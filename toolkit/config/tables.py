@@ -20,7 +20,9 @@ ColumnType = Literal["text", "integer", "number", "boolean", "date", "timestamp"
 class Column(Node):
     """One column of a table: its type and what its values must satisfy."""
 
-    type: ColumnType = Field(description="text, integer, number, boolean, date, timestamp or image (the bytes of a PNG or JPEG)")
+    type: ColumnType = Field(
+        description="text, integer, number, boolean, date, timestamp or image (the bytes of a PNG or JPEG)"
+    )
     nullable: bool = Field(True, description="may a value be missing?")
     values: list[str] | None = Field(None, description="closed vocabulary")
     ge: float | None = Field(None, description="smallest value allowed")

@@ -35,7 +35,14 @@ YES, NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
 def present(name: str, column: Column) -> exp.Expression:
-    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker)."""
+    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker).
+
+    A picture stays the bytes that it is.
+    """
+    if column.type == "image":
+        picture = exp.cast(sql.col(name), "BLOB")
+        size = sql.call("octet_length", picture.copy())
+        return _case(exp.GT(this=size, expression=sql.literal(0)), picture)
     cell: exp.Expression = exp.cast(sql.col(name), "VARCHAR")
     bare = exp.Trim(this=cell)
     filled = exp.NEQ(this=bare, expression=sql.literal(""))
@@ -55,7 +62,7 @@ def present(name: str, column: Column) -> exp.Expression:
 def typed(cell: exp.Expression, column: Column) -> exp.Expression:
     """A text cell as the declared type; NULL if it cannot be. Stamps become naive UTC."""
     kind = column.type
-    if kind == "text":
+    if kind in ("text", "image"):
         return cell
     if kind == "integer":
         bare = sql.call("regexp_replace", cell, sql.literal(r"\.0*$"), sql.literal(""))

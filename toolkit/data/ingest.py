@@ -76,7 +76,7 @@ def build(
     }
     _refuse_mixed_zones(raw, columns, engine)
     said = [f"`{was}` of {file} is read as `{name}`" for file, was, name in raw.renamed]
-    said += _type(columns, table, engine)
+    said += [*raw.said, *_type(columns, table, raw.refused, engine)]
     rejected = rejected_rows(table, columns, files, engine)
     total = sum(files.values()) + len(malformed)
     counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
@@ -181,6 +181,7 @@ def _declared(
 ) -> tuple[dict[str, Column], list[str]]:
     """The declared columns of the raw rows (keys as text), and the other columns' names."""
     columns = {name: column for name, column in table.columns.items() if name in raw.columns}
+    _images_are_bytes(raw, table, columns, engine)
     contract.check_declared(columns, f"dataset.tables.{raw.name}.columns", engine)
     for name in keys & set(columns):
         kept = columns[name].model_dump(include={"nullable", "values", "matches", "missing", "description"})
@@ -193,6 +194,36 @@ def _declared(
     if table.key == BY_ROW:
         columns[POSITION] = Column(type="text")
     return columns, [name for name in raw.columns if name not in columns]
+
+
+def _images_are_bytes(raw: Raw, table: Table, columns: dict[str, Column], engine: Engine) -> None:
+    """Columns of pictures hold bytes, and what holds pictures is declared to."""
+    held = engine.arrow(exp.select("*").from_(sql.table(RAW)).limit(0)).schema
+    for name, column in columns.items():
+        if column.type == "image" and not pa.types.is_binary(held.field(name).type):
+            raise DataError(
+                f"the column `{name}` of `{raw.origin}` holds no pictures",
+                where=f"dataset.tables.{raw.name}.columns.{name}",
+                why="a picture is the bytes of a PNG or JPEG in a Parquet file",
+                fix="declare it as text, or write the file as Parquet with such a column",
+            )
+    undeclared = [name for name in raw.columns if name not in columns and table.infer]
+    for name in undeclared:
+        if pa.types.is_binary(held.field(name).type) and _is_picture(name, engine):
+            raise DataError(
+                f"the column `{name}` of `{raw.origin}` holds pictures, which is nothing to be inferred",
+                where=f"dataset.tables.{raw.name}.columns",
+                fix=f"declare it: `columns: {{{name}: image}}`",
+            )
+
+
+def _is_picture(name: str, engine: Engine) -> bool:
+    """Does the first cell of bytes begin like a PNG or a JPEG?"""
+    filled = exp.not_(exp.Is(this=sql.col(name), expression=exp.null()))
+    found = engine.arrow(exp.select(sql.col(name)).from_(sql.table(RAW)).where(filled).limit(1))[
+        name
+    ].to_pylist()
+    return bool(found) and found[0].startswith((b"\x89PNG", b"\xff\xd8\xff"))
 
 
 def _malformed(raw: Raw, engine: Engine) -> Malformed:
@@ -230,20 +261,24 @@ def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) ->
 
 
 def typed_rows(
-    columns: dict[str, Column], raw: str, scores: Mapping[str, exp.Expression] = MappingProxyType({})
+    columns: dict[str, Column],
+    raw: str,
+    scores: Mapping[str, exp.Expression] = MappingProxyType({}),
+    refused: str | None = None,
 ) -> tuple[exp.Select, dict[str, exp.Expression]]:
     """Raw rows as the declared types, each with the reason if a cell of it cannot be read.
 
-    raw: the table they are in; scores: further columns, of texts. Returns the query, and column → the reason of cells that are taken as missing
+    raw: the table they are in; scores: further columns, of texts; refused: a column of it with reasons that come first. Returns the query, and column → the reason of cells that are taken as missing
     because they cannot be read.
     """
-    values, reasons = [], []
+    values: list[exp.Expression] = []
+    reasons: list[exp.Expression] = [sql.col(refused)] if refused else []
     excused: dict[str, exp.Expression] = {}
     for name, column in columns.items():
         cell = contract.present(name, column)
         value = contract.typed(cell, column)
         values.append(sql.named(value, name))
-        if column.type != "text":
+        if column.type not in ("text", "image"):
             why = contract.reason(name, column, cell, value)
             if column.unreadable == "missing":
                 excused[name] = why
@@ -255,7 +290,7 @@ def typed_rows(
     return exp.select(sql.col(ROW), *values, said).from_(sql.table(raw)), excused
 
 
-def _type(columns: dict[str, Column], table: Table, engine: Engine) -> list[str]:
+def _type(columns: dict[str, Column], table: Table, refused: str | None, engine: Engine) -> list[str]:
     """Keep the typed rows with the scores of their texts. Returns what to say of cells that are taken as missing
     because they cannot be read."""
     with lexicon.functions(_scores(table, columns), engine) as functions:
@@ -263,7 +298,7 @@ def _type(columns: dict[str, Column], table: Table, engine: Engine) -> list[str]
         for name, function in functions.items():
             of = table.score[name].of
             scores[name] = sql.call(function, contract.present(of, columns[of]))
-        typed, excused = typed_rows(columns, RAW, scores)
+        typed, excused = typed_rows(columns, RAW, scores, refused)
         engine.keep(TYPED, typed)
     if not excused:
         return []

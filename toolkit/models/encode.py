@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from toolkit.errors import BundleError, DataError, did_you_mean
-from toolkit.modalities import Column, Graph, Modalities, Nodes, Sequences
+from toolkit.modalities import Column, Graph, Images, Modalities, Nodes, Sequences, Texts
 
 Frame = pd.DataFrame | Mapping[str, Any]  # a data frame, or a mapping name → array [rows]
 
@@ -92,10 +92,22 @@ class Encoder:
             events[each.name] = tuple(channels)
         return replace(self, events=events)
 
-    def modalities(self, sequences: Sequence[Sequences], graphs: Sequence[Nodes]) -> Modalities:
-        """Encode what rows have besides the design matrix; what is unknown is missing (codes -1, X NaN)."""
+    def modalities(
+        self,
+        sequences: Sequence[Sequences] = (),
+        graphs: Sequence[Nodes] = (),
+        texts: Sequence[Texts] = (),
+        images: Sequence[Images] = (),
+    ) -> Modalities:
+        """Encode what rows have besides the design matrix; what is unknown is missing (codes -1, X NaN).
+
+        Texts and pictures stay as they are: the models that read them encode them.
+        """
         return Modalities(
-            tuple(self._events(each) for each in sequences), tuple(self._graph(nodes) for nodes in graphs)
+            tuple(self._events(each) for each in sequences),
+            tuple(self._graph(nodes) for nodes in graphs),
+            tuple(texts),
+            tuple(images),
         )
 
     def _events(self, each: Sequences) -> Sequences:
@@ -262,7 +274,7 @@ def _one_level(name: str, value: Any) -> str:
             where=name,
             fix="give a text, or null where it is missing",
         )
-    return _text(value)
+    return level_name(value)
 
 
 def shortened(value: Any) -> str:
@@ -324,7 +336,7 @@ def _levels(values: pd.Series) -> tuple[np.ndarray, list[str]]:
         codes, distinct = values.cat.codes.to_numpy(), values.cat.categories
     else:
         codes, distinct = pd.factorize(values)
-    names = [_text(value) for value in distinct]
+    names = [level_name(value) for value in distinct]
     if len(set(names)) == len(names):
         return codes, names
     # 1 and 1.0, or 1 and "1", in one column of objects: the same level.
@@ -332,7 +344,7 @@ def _levels(values: pd.Series) -> tuple[np.ndarray, list[str]]:
     return np.append(merged, -1)[codes], [str(name) for name in unique]
 
 
-def _text(value: Any) -> str:
+def level_name(value: Any) -> str:
     """A level's name. 2.0 is `2`: whole numbers become floats as soon as one is missing."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))

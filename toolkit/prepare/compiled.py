@@ -24,7 +24,9 @@ from toolkit.prepare.features import CompiledSet, Feature
 from toolkit.prepare.frame import Source
 from toolkit.prepare.graphs import CompiledGraph
 from toolkit.prepare.measure import relations_of, tables_of
+from toolkit.prepare.pictures import CompiledImages
 from toolkit.prepare.protected import CompiledProtected
+from toolkit.prepare.raw_texts import CompiledRawText
 from toolkit.prepare.results import columns_of, stable_text
 from toolkit.prepare.sequences import CompiledSequence
 from toolkit.prepare.targets import CompiledTarget, horizon_of, measured_in
@@ -40,6 +42,7 @@ class Declaration:
     features: Mapping[str, FeatureSet]
     split: str | None = None  # the entity table's column that decides the split, and is no feature
     protected: Mapping[str, Protected] = field(default_factory=dict)
+    split_key: str = "split.column"  # what names that column
 
     def tables(self) -> list[str]:
         """Names of the tables that are read, in the order of their declaration."""
@@ -100,6 +103,8 @@ class Compiled:
     nodes: Kept
     found: list[str] = field(default_factory=list)
     protected: tuple[CompiledProtected, ...] = ()
+    texts: list[CompiledRawText] = field(default_factory=list)
+    images: list[CompiledImages] = field(default_factory=list)
 
     @property
     def features(self) -> list[Feature]:
@@ -108,8 +113,9 @@ class Compiled:
 
     @property
     def besides(self) -> list[Feature]:
-        """What rows have besides columns: channels of events, relations of graphs."""
-        return [feature for part in [*self.sequences, *self.graphs] for feature in part.features]
+        """What rows have besides columns: channels of events, relations of graphs, texts, pictures."""
+        parts = [*self.sequences, *self.graphs, *self.texts, *self.images]
+        return [feature for part in parts for feature in part.features]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,8 +131,8 @@ class Compiled:
 
     @property
     def parts(self) -> list[CompiledSet]:
-        """Everything that is made: columns, events, what describes nodes, edges."""
-        return [*self.sets, *self.sequences, *self.described, *self.graphs]
+        """Everything that is made: columns, events, what describes nodes, edges, texts, pictures."""
+        return [*self.sets, *self.sequences, *self.described, *self.graphs, *self.texts, *self.images]
 
     def assumptions(self) -> list[str]:
         """What is taken on trust: rows of undated tables, whatever reads them."""

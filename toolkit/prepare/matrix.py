@@ -19,7 +19,7 @@ from sqlglot import exp
 from toolkit.config.calendars import Calendar
 from toolkit.config.features import Expressions
 from toolkit.config.measures import Cohort
-from toolkit.config.modalities import EventSequence, Panel, RelationGraph
+from toolkit.config.modalities import EventSequence, PageImages, Panel, RawText, RelationGraph
 from toolkit.config.tables import Source
 from toolkit.config.text import HashedText
 from toolkit.data import sql
@@ -29,9 +29,9 @@ from toolkit.data.engine import Engine
 from toolkit.data.sql import col
 from toolkit.data.tables import Tables
 from toolkit.errors import ConfigError, DataError
-from toolkit.modalities import Nodes, Sequences
+from toolkit.modalities import Images, Nodes, Sequences, Texts
 from toolkit.prepare import cohort as cohorts
-from toolkit.prepare import graphs, leaks, protected, sequences, texts
+from toolkit.prepare import graphs, leaks, pictures, protected, raw_texts, sequences, texts
 from toolkit.prepare.calendars import need_holidays
 from toolkit.prepare.cohort import COHORT, NODES
 from toolkit.prepare.compiled import Compiled, Declaration, Kept, fingerprint
@@ -68,8 +68,9 @@ class Matrix:
 
     entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
     [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
-    worth: target → what each row brings [rows], where that is declared; sequences, graphs: what rows have
-    besides columns; protected: attribute → its group of each row, missing where it is not known [rows].
+    worth: target → what each row brings [rows], where that is declared; sequences, graphs, texts, images: what
+    rows have besides columns; protected: attribute → its group of each row, missing where it is not known
+    [rows]; cluster: what intervals draw in place of entities, of `evaluation.draw_by` [rows].
     """
 
     entity: np.ndarray
@@ -81,17 +82,27 @@ class Matrix:
     worth: dict[str, np.ndarray] = field(default_factory=dict)
     sequences: tuple[Sequences, ...] = ()
     graphs: tuple[Nodes, ...] = ()
+    texts: tuple[Texts, ...] = ()
+    images: tuple[Images, ...] = ()
     protected: dict[str, pd.Categorical] = field(default_factory=dict)
+    cluster: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entity)
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """What each row is drawn with in the bootstrap: its cluster, else its entity [rows]."""
+        return self.entity if self.cluster is None else self.cluster
 
     def notes(self) -> list[str]:
         """What is to be known of events and edges: where there are none, and where some were left out."""
         found = [
             f"sequence `{each.name}`: no row has an event" for each in self.sequences if not len(each.numeric)
         ]
+        found += [f"text `{each.name}`: no row has one" for each in self.texts if not any(each.text)]
+        found += [f"images `{each.name}`: no row has one" for each in self.images if not len(each.pixels)]
         for nodes in self.graphs:
             found += [
                 f"graph `{nodes.name}`: relation `{kind}` has no edge at any cutoff"
@@ -131,13 +142,15 @@ def compile_all(
             for name, node in declaration.target.items()
         }
     labels = leaks.label_columns(list(targets.values()), tables)
-    parts = leaks.split_columns(declaration.split, tables)
+    parts = leaks.split_columns(declaration.split, tables, declaration.split_key)
     telling = leaks.telling_columns(list(targets.values()), tables)
     shielded = protected.compile_protected(declaration.protected, tables, frame)
     hidden = frozenset({*labels, *parts, *telling, *protected.hidden(shielded)})
     tabular: dict[str, Tabular | HashedText] = {}
     events: list[CompiledSequence] = []
     drawn: dict[str, RelationGraph] = {}
+    read: list[raw_texts.CompiledRawText] = []
+    seen: list[pictures.CompiledImages] = []
     for name, node in declaration.features.items():
         if isinstance(node, Calendar):
             need_holidays(name, node, cutoffs, declaration.cohort.timezone)
@@ -147,6 +160,10 @@ def compile_all(
             events.append(compile_panel(name, node, tables, frame))
         elif isinstance(node, RelationGraph):
             drawn[name] = node
+        elif isinstance(node, RawText):
+            read.append(raw_texts.compile_raw_text(name, node, tables, frame))
+        elif isinstance(node, PageImages):
+            seen.append(pictures.compile_images(name, node, tables, frame))
         elif not isinstance(node, Expressions):
             tabular[name] = node
     sets = {name: _compile_set(name, node, tables, frame, hidden) for name, node in tabular.items()}
@@ -168,8 +185,9 @@ def compile_all(
     selections = {f"target.{name}.among": target.chosen_by for name, target in targets.items()}
     selections["cohort"] = cohorts.chosen_by(declaration.cohort, tables)
     selections["split"] = parts
-    leaks.refuse([*sets.values(), *events, *relations], labels, selections, parts, telling)
-    protected.refuse([*sets.values(), *events, *relations], shielded, labels)
+    made = [*sets.values(), *events, *relations, *read, *seen]
+    leaks.refuse(made, labels, selections, parts, telling)
+    protected.refuse(made, shielded, labels)
     labels |= dict.fromkeys(parts, "split")
     compiled = Compiled(
         tables,
@@ -182,6 +200,8 @@ def compile_all(
         rows,
         nodes,
         protected=shielded,
+        texts=read,
+        images=seen,
     )
     if not cutoffs:
         _needs_no_cutoffs(compiled, declaration)
@@ -276,6 +296,14 @@ def build(compiled: Compiled, engine: Engine, cache: Cache, progress: Progress |
         with told(f"events {sequence.name}", sequence.name):
             path = results.of("features", sequence.query, sequence.name)
             matrix.sequences += (sequences.assemble(path, sequence, len(matrix)),)
+    for text in compiled.texts:
+        with told(f"texts {text.name}", text.name):
+            found = pq.read_table(results.of("features", text.query, text.name))
+            matrix.texts += (raw_texts.assemble(found, text, len(matrix)),)
+    for shown in compiled.images:
+        with told(f"images {shown.name}", shown.name):
+            file = pq.ParquetFile(results.of("features", shown.query, shown.name))
+            matrix.images += (pictures.assemble(file.iter_batches(1024), shown, len(matrix)),)
     for graph in compiled.graphs:
         with told(f"graph {graph.name}", graph.name):
             matrix.graphs += (_drawn(graph, compiled, matrix, results),)

@@ -6,6 +6,7 @@ feature at that cutoff stay the same, and the targets do not (else nothing would
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,13 +18,13 @@ import pyarrow as pa
 from sqlglot import exp
 
 from toolkit.data import sql
-from toolkit.data.cache import Cache
+from toolkit.data.cache import Cache, digest
 from toolkit.data.engine import Engine
 from toolkit.data.sql import col
 from toolkit.data.tables import Tables
 from toolkit.modalities import Relation, Sequences
 from toolkit.prepare import cohort as cohorts
-from toolkit.prepare import graphs, sequences, texts
+from toolkit.prepare import graphs, pictures, raw_texts, sequences, texts
 from toolkit.prepare import matrix as matrices
 from toolkit.prepare.cohort import COHORT
 from toolkit.prepare.features import CompiledSet
@@ -107,6 +108,11 @@ def _state_at(
         engine.write(sequence.query.tree, folder / "events.parquet")
         found = sequences.assemble(folder / "events.parquet", sequence, len(state.entity), np.float64)
         state.events.append(found)
+    for text in compiled.texts:
+        read = raw_texts.assemble(_rows_of(text.query, engine), text, len(state.entity))
+        state.features[text.features[0].name] = read.text
+    for shown in compiled.images:
+        state.features[shown.features[0].name] = _pictures(_rows_of(shown.query, engine), len(state.entity))
     for name in declaration.horizons():
         frame = cohorts.looking_back(declaration.cohort)
         target = compile_target(name, declaration.target[name], tables, frame, engine)
@@ -139,6 +145,14 @@ def _values(part: CompiledSet, rows: int, engine: Engine) -> dict[str, np.ndarra
     if isinstance(part, CompiledText):
         return texts.assemble(result.to_batches(), part, rows)
     return {f.name: matrices.raw_values(result, f.column, f.fill, rows) for f in part.features}
+
+
+def _pictures(result: pa.Table, rows: int) -> np.ndarray:
+    """A digest of the pictures of each row, in order: object [rows]."""
+    found = np.full(rows, None, object)
+    for one in result.sort_by([(ROW, "ascending"), (pictures.PLACE, "ascending")]).to_pylist():
+        found[one[ROW]] = digest([found[one[ROW]], hashlib.sha256(one[pictures.PICTURE]).hexdigest()])
+    return found
 
 
 def _as_ragged(

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 from toolkit.data.cache import digest, file_digest
 from toolkit.data.engine import Engine
 from toolkit.data.tables import KNOWN, Tables
-from toolkit.modalities import Sequences
+from toolkit.modalities import Images, Sequences, Texts
 from toolkit.prepare.frame import as_clock, clock_types
 from toolkit.prepare.matrix import Matrix
 
 NEW_LEVEL = "a level that training rows do not have"
+NEW_WORD = "awordthatnotrainingrowhas"
 
 
 def scramble_after(
@@ -108,6 +109,8 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
     return replace(
         matrix, columns=columns, values=values, eligible=eligible, graphs=tuple(dealt_nodes),
         sequences=tuple(_dealt_events(each, at, rng) for each in matrix.sequences), protected=shielded,
+        texts=tuple(_dealt_texts(each, at, rng) for each in matrix.texts),
+        images=tuple(_dealt_images(each, at, rng) for each in matrix.images),
     )  # fmt: skip
 
 
@@ -129,6 +132,27 @@ def _dealt_events(each: Sequences, at: np.ndarray, rng: np.random.Generator) -> 
     return replace(dealt, categorical=tuple(known))
 
 
+def _dealt_texts(each: Texts, at: np.ndarray, rng: np.random.Generator) -> Texts:
+    """The texts with those of some rows dealt among them, half of them with a word that no other row has."""
+    text = each.text.copy()
+    text[at] = rng.permutation(text[at])
+    for row in at[: len(at) // 2]:
+        text[row] = f"{text[row] or ''} {NEW_WORD}"
+    return replace(each, text=text)
+
+
+def _dealt_images(each: Images, at: np.ndarray, rng: np.random.Generator) -> Images:
+    """The pictures with those of some rows dealt among them, as negatives."""
+    rows = np.arange(len(each))
+    rows[at] = rng.permutation(at)
+    dealt = each.some(rows)
+    ours = np.zeros(len(each), bool)
+    ours[at] = True
+    shown = np.flatnonzero(np.repeat(ours, dealt.lengths))
+    dealt.pixels[shown] = 255 - dealt.pixels[shown]
+    return dealt
+
+
 def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:
     """The matrix of some of its rows (positions)."""
     return replace(
@@ -141,5 +165,8 @@ def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:
         worth={name: worth[rows] for name, worth in matrix.worth.items()},
         sequences=tuple(each.some(rows) for each in matrix.sequences),
         graphs=tuple(nodes.some(rows) for nodes in matrix.graphs),
+        texts=tuple(each.some(rows) for each in matrix.texts),
+        images=tuple(each.some(rows) for each in matrix.images),
         protected={name: groups[rows] for name, groups in matrix.protected.items()},
+        cluster=None if matrix.cluster is None else matrix.cluster[rows],
     )

@@ -20,7 +20,7 @@ from toolkit.evaluation import importance, univariate
 from toolkit.evaluation.effects import effect, replaced, telling_levels, usual_values
 from toolkit.evaluation.importance import Loss, permutation
 from toolkit.evaluation.metrics import Floats
-from toolkit.modalities import Graph, Modalities, Sequences
+from toolkit.modalities import Graph, Images, Modalities, Sequences, Texts
 from toolkit.models import shapley
 from toolkit.models.encode import Encoder
 from toolkit.models.explain import Explains
@@ -47,6 +47,13 @@ USUAL_ROWS = 5_000  # training rows that say what is usual
 SHUFFLED = (1_500_000, 1_000, importance.SAMPLE)  # trees × rows; least and most rows
 CONTRIBUTED = (120_000, 200, 1_000)
 USUAL_TREES = 300  # where a model does not say
+
+_WHOLE = {
+    Sequences: "all of a row's events, in order",
+    Graph: "who a row is related to, and what it is like among them",
+    Texts: "all words of a row's text",
+    Images: "all of a row's pictures",
+}
 
 
 def check(config: Config) -> None:
@@ -211,9 +218,9 @@ class Looks:
         scale = sizes.sum(axis=1, keepdims=True)
         order = np.argsort(-(sizes / np.where(scale > 0, scale, 1)).max(axis=0), kind="stable")
         asked = [int(c) for c in order[:MOST_COLUMNS] if sizes[:, c].max() > 0]
-        whole: list[Sequences | Graph] = []
-        if not isinstance(fitted, OneByOneFitted):
-            whole = [*besides.sequences, *besides.graphs]
+        whole: Sequence[Sequences | Graph | Texts | Images] = []
+        if not isinstance(fitted, OneByOneFitted) or fitted.reads_more:
+            whole = besides.all
         losses = permutation(
             lambda X: self._scores(fitted, heads, *_parted(X, len(self.columns), besides)),
             _with_places(X, len(whole)), y[rows], [head.task for head in heads], self.matrix.entity[self.outcome.rows[rows]],
@@ -248,7 +255,7 @@ class Looks:
     ) -> list[Floats]:
         """Per target what each column adds to each row's score [rows, all columns] ([…, classes])."""
         if isinstance(fitted, Explains):
-            parts = fitted.contributions(X)
+            parts = fitted.contributions(X, besides)
             return [parts[head.place].values for head in heads]
         return replaced(lambda X: self._scores(fitted, heads, X, besides), X, self.usual, columns)
 
@@ -334,23 +341,17 @@ def _parted(X: NDArray, columns: int, besides: Modalities) -> tuple[NDArray, Mod
     """The other way round: the columns, and each row's modalities as their places say."""
     if X.shape[1] == columns:
         return X, besides
-    places = iter(X[:, columns:].T.astype(np.intp))
-    sequences = tuple(each.some(next(places)) for each in besides.sequences)
-    return X[:, :columns], Modalities(sequences, tuple(each.some(next(places)) for each in besides.graphs))
+    return X[:, :columns], besides.dealt(list(X[:, columns:].T.astype(np.intp)))
 
 
-def _besides(whole: Sequence[Sequences | Graph], loss: Loss, first: int) -> list[Driver]:
+def _besides(whole: Sequence[Sequences | Graph | Texts | Images], loss: Loss, first: int) -> list[Driver]:
     """Events and relations as drivers, each as a whole; one that the model does not look at is none."""
     found = []
     for place, each in enumerate(whole, first):
         mean, low, high = (float(values[place]) for values in (loss.mean, loss.low, loss.high))
         if mean == 0 and (np.isnan(low) or low == high == 0):
             continue
-        text = (
-            "all of a row's events, in order"
-            if isinstance(each, Sequences)
-            else "who a row is related to, and what it is like among them"
-        )
+        text = _WHOLE[type(each)]
         sure = not np.isnan(mean) and not low <= 0 <= high
         found.append(
             Driver(each.name, text, mean, None if np.isnan(low) else (low, high), None, "", clear=sure)
