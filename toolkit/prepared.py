@@ -14,6 +14,7 @@ from toolkit.config.schema import ColumnSplit, Config, GroupedSplit, RandomSplit
 from toolkit.config.targets import ColumnTarget
 from toolkit.data.documents import made
 from toolkit.data.tables import Tables
+from toolkit.documents import entities
 from toolkit.documents.tables import TWIN
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.evaluation.fairness import need_fairlearn
@@ -56,7 +57,10 @@ def prepare(config: Config, work: Workplace) -> Prepared:
     if declared.protected:
         need_fairlearn()
     with work.stage("reading tables"):
-        tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress)
+        names = {*declared.tables(), *config.entities.tables}
+        only = [name for name in config.dataset.tables if name in names]
+        tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress, only)
+        entities.check(config.entities, tables)
     with work.stage("cohort"):
         compiled = matrices.compile_all(declared, tables, work.engine, work.cache)
         measured = {name for _, used in declared.horizons().values() for name in used}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 A_NAME = {"text": "a text", "integer": "a whole number", "number": "a number", "boolean": "yes or no",
-          "date": "a date", "timestamp": "a timestamp", "image": "a picture"}  # fmt: skip
+          "date": "a date", "timestamp": "a timestamp"}  # fmt: skip
 WHOLE = r"[+-]?\d+(\.0*)?"
 CODE = r"[+-]?0\d+.*|\d{16,}"  # 007, or more digits than a number holds exactly
 WITH_COMMA = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from toolkit.report import fairness_words
+from toolkit.report import fairness_words, review_words
 from toolkit.report.list_words import typical
-from toolkit.report.members import against_members
+from toolkit.report.members import against_members, against_models
 from toolkit.report.words import FEW
 from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 
@@ -15,16 +15,18 @@ from toolkit.training.experiment import HEADLINE, Candidate, Outcome
 def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
     """What to know besides the models: leaks, assumptions, rejected rows, older folds."""
     lines = [*outcome.remarks]
-    lines += [
-        f"{task.name}: {against_members(one.model, HEADLINE[task.type], one.over_members)}"
-        for task in outcome.tasks
-        for one in outcome.of(task.name)
-        if one.over_members
-    ]
+    for task in outcome.tasks:
+        for one in outcome.of(task.name):
+            if one.over_models:
+                lines.append(f"{task.name}: {against_models(one.model, one.over_models)}")
+            elif one.over_members:
+                said = against_members(one.model, HEADLINE[task.type], one.over_members)
+                lines.append(f"{task.name}: {said}")
     lines += [
         line for task in outcome.tasks if task.type == "binary" for line in _of_lists(outcome, task.name)
     ]
     lines += [line for target in outcome.tiers for line in _of_tiers(outcome, target)]
+    lines += review_words.lines(outcome.review) if outcome.review else []
     for target, judged in outcome.fairness.items():
         lines += [*fairness_words.lines(target, judged), *fairness_words.gate_lines(judged.gates)]
     asked = [finding for finding in outcome.findings if finding.answer is None]
@@ -39,6 +41,7 @@ def known(outcome: Outcome, facts: dict[str, Any]) -> list[str]:
         named = [f"{name} ({why})" for name, why in outcome.idle.items()]
         lines.append(f"of no use in training rows: {', '.join(named[:8])}" + (" …" if len(named) > 8 else ""))
     lines += facts.get("actions", [])
+    lines += facts.get("entities", [])
     lines += [f"assumed: {text}" for text in facts["assumptions"]]
     lines += [f"found: {text}" for text in facts.get("found", [])]
     lines += [f"rejected: {name}: {count:,} rows ({why})" for name, count, why in facts["rejected"]]

@@ -22,7 +22,7 @@ from toolkit.training.experiment import HEADLINE, Outcome
 # Test metrics after the headline one, most telling first: narrow terminals show as many as fit.
 COLUMNS = {
     "binary": ("pr_auc", "f1", "precision", "recall", "brier", "ece"),
-    "multiclass": ("accuracy", "macro_f1", "log_loss"),
+    "multiclass": ("accuracy", "macro_f1", "log_loss", "ece"),
     "regression": ("rmse", "mae", "spearman"),
 }
 WORDS = {"roc_auc": "AUC", "macro_auc": "AUC", "r2": "R²", "pr_auc": "PR", "f1": "F1", "precision": "prec", "recall": "rec",

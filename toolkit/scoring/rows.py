@@ -31,7 +31,6 @@ from toolkit.config.modalities import MODALITIES
 from toolkit.errors import BundleError, ConfigError, DataError, did_you_mean
 from toolkit.evaluation.tiers import names_of
 from toolkit.modalities import NOTHING
-from toolkit.models.ensemble import Combined
 from toolkit.models.interface import Fitted
 from toolkit.scoring.batch import Said, say
 from toolkit.scoring.cells import Cells
@@ -255,9 +254,8 @@ def _columns_are_enough(scorer: Scorer, models: Mapping[str, Fitted]) -> None:
 
 
 def _reads_more(fitted: Fitted) -> bool:
-    if isinstance(fitted, Combined):
-        return any(_reads_more(member.fitted) for member in fitted.members)
-    return bool(getattr(fitted, "reads_more", False))
+    members = getattr(fitted, "members", ())
+    return bool(getattr(fitted, "reads_more", False)) or any(_reads_more(one.fitted) for one in members)
 
 
 def _notes(scorer: Scorer) -> list[str]:

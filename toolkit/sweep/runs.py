@@ -39,8 +39,8 @@ class Run:
     def metric(self, target: str) -> str:
         """The validation metric that chose this run's model for a target."""
         headline = self.targets[target]["headline"]
-        chosen_by = (self.config.get("evaluation") or {}).get("select_by", headline)
-        return chosen_by if self.targets[target]["type"] == "binary" else headline
+        key = {"binary": "select_by", "multiclass": "select_classes_by"}.get(self.targets[target]["type"], "")
+        return str((self.config.get("evaluation") or {}).get(key, headline))
 
     def value(self, target: str, metric: str, part: str = "validation") -> float:
         """A metric of the chosen model on `validation` or `test` rows; NaN if it is not defined there."""
