@@ -106,4 +106,4 @@ def in_line(ocr: Ocr) -> list[str]:
         )
     from toolkit.documents.engines.textract import has_credentials
 
-    return [local[0], "textract"] if has_credentials() else local[:2]
+    return [local[0], "textract"] if ocr.cloud and has_credentials() else local[:2]
