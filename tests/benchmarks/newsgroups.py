@@ -75,7 +75,9 @@ def script(table: pd.DataFrame, part: pd.Series, **settings: object) -> float:
 
 def main(seeds: int) -> None:
     whole = texts(REAL / "newsgroups" / "mini_newsgroups.zip")
-    print(f"{machine()}; {len(whole):,} texts of {whole['group'].nunique()} groups; test accuracy, {seeds} splits")
+    print(
+        f"{machine()}; {len(whole):,} texts of {whole['group'].nunique()} groups; test accuracy, {seeds} splits"
+    )
     for what, column in (("headers stripped", "quoted"), ("quotes and footers too", "body")):
         table = whole.assign(body=whole[column])[["id", "body", "group"]]
         found: dict[str, list[float]] = {}

@@ -28,7 +28,7 @@ from toolkit.models.encode import shortened
 from toolkit.prepare import cohort as cohorts
 from toolkit.prepare.cohort import COHORT
 from toolkit.prepare.compiled import Declaration
-from toolkit.prepare.features import compile_set
+from toolkit.prepare.features import CompiledSet, compile_set
 from toolkit.prepare.raw_texts import TEXT, compile_raw_text
 
 QUERY, INSIDE, NOBODY = "@one row", "@inside", "@nobody"
@@ -75,6 +75,7 @@ class Cells:
         frame = cohorts.looking_back(declared.cohort)
         for set_name, node in declared.features.items():
             own = f"@set {set_name}"
+            part: CompiledSet
             if isinstance(node, RawText):
                 part = compile_raw_text(set_name, node, tables, frame)
             else:

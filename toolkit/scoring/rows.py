@@ -33,6 +33,7 @@ from toolkit.errors import BundleError, ConfigError, DataError, did_you_mean
 from toolkit.evaluation.tiers import names_of
 from toolkit.modalities import Modalities, Texts
 from toolkit.models.ensemble import Combined
+from toolkit.models.explain import sayings
 from toolkit.models.interface import Fitted
 from toolkit.models.one_by_one import OneByOneFitted
 from toolkit.scoring.batch import Said, say
@@ -59,7 +60,7 @@ class Rows:
         heads = tuple(replace(head, threshold=_by_score(head), by_group=None) for head in scorer.heads)
         used = {head.model: scorer.models[head.model] for head in heads}
         _columns_are_enough(scorer, used)
-        if reasons and (scorer.usual is None or not scorer.told):
+        if reasons and (scorer.usual is None or (scorer.encoder.columns and not scorer.told)):
             raise BundleError(
                 "this bundle does not say what is usual, so it has no reasons for single rows",
                 fix="run the recipe again with this version of the toolkit, or leave `reasons` out",
@@ -178,7 +179,9 @@ class Rows:
         """The row's texts."""
         found = []
         for name in self.texts:
-            if not isinstance(text := features.get(name), str | None):
+            text = features.get(name)
+            text = None if text != text else text  # NaN is missing, as it is in a column
+            if not isinstance(text, str | None):
                 raise DataError(f"`{name}` is {text!r}, which is no text", where=name, fix="a text, or null")
             found.append(Texts(name, np.array([text], object)))
         return Modalities(texts=tuple(found))
@@ -203,18 +206,21 @@ class Rows:
     def _why(self, head: Head, decision: int, X: np.ndarray, besides: Modalities) -> list[str]:
         scorer, usual = self.scorer, self.scorer.usual
         assert usual is not None
-        values = reasons.added(
-            scorer.models[head.model], head.position, X, besides, usual,
-            np.array([decision]) if head.type == "multiclass" else None,
-        )  # fmt: skip
+        spoken = np.array([decision]) if head.type == "multiclass" else None
+        fitted = scorer.models[head.model]
+        values = reasons.added(fitted, head.position, X, besides, usual, spoken)
         silent = [place for place, (text, _) in enumerate(scorer.told) if text is None]
         [chosen] = reasons.strongest(values, [story for _, story in scorer.told], self.reasons, silent)
-        return [
-            reasons.in_words(
+        found = [
+            (float(values[0, c]), reasons.in_words(
                 str(scorer.told[c][0]), float(X[0, c]), float(usual[c]), scorer.encoder.columns[c], values[0, c] < 0
-            )
+            ))
             for c in chosen
         ]  # fmt: skip
+        if said := sayings(fitted, head.position, besides, spoken):
+            found += [(one.added, reasons.of_text(one)) for one in said[0] if one.added]
+            found.sort(key=lambda one: (one[0] < 0, -abs(one[0])))
+        return [text for _, text in found[: self.reasons]]
 
 
 def parsed(text: str | bytes) -> dict[str, Any]:
