@@ -40,6 +40,8 @@ from toolkit.training.experiment import Outcome
 from toolkit.training.fairness import failed_gates
 from toolkit.training.mitigation import GroupThresholds
 from toolkit.training.threshold import Threshold
+from toolkit.training.triage import Triage
+from toolkit.training.unlike import Guard
 
 FORMAT = 1
 
@@ -67,7 +69,8 @@ class Scorer:
     value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff;
     told: for each column what reasons call it (None: it is never one), and the number of its story;
     gates: the fairness gates that the run failed;
-    counterfactual: what is said about changes, and the training rows that these are held against.
+    counterfactual: what is said about changes, and the training rows that these are held against;
+    triage: which rows a person should look at.
     """
 
     name: str
@@ -91,6 +94,7 @@ class Scorer:
     counterfactual: Counterfactual | None = None
     entities: Entities = field(default_factory=NoEntities)
     reference: Reference | None = None
+    triage: Triage | None = None
 
 
 def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
@@ -166,6 +170,11 @@ def write(
         contents[f"models/{name}"] = lambda path, n=name: store.save(
             path, outcome.models[n], outcome.fitted[n]
         )
+    if outcome.triage:
+        contents["triage.json"] = plain(outcome.triage.to_dict())
+        if guard := outcome.triage.guard:
+            contents["guard.safetensors"] = lambda path: write_arrays(path, guard.to_arrays())
+        contents["recipe.json"] |= {"triage": "guarded" if guard else "unguarded"}
     if reference:
         contents["recipe.json"] |= plain({
             "counterfactual": config.counterfactual.model_dump(mode="json"), "reference": reference.names
@@ -222,6 +231,10 @@ def read(folder: Path, accept_gate: bool = False) -> Scorer:
             scorer = replace(
                 scorer, counterfactual=node, reference=Reference.from_arrays(recipe["reference"], arrays)
             )
+        if "triage" in recipe:
+            guarded = recipe["triage"] == "guarded"
+            guard = Guard.from_arrays(read_arrays(found.path("guard.safetensors"))) if guarded else None
+            scorer = replace(scorer, triage=Triage.from_dict(found.json("triage.json"), guard))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             "the bundle's declaration cannot be understood",

@@ -68,6 +68,7 @@ def prepare(config: Config, work: Workplace) -> Prepared:
         seen += protected.said(compiled.protected, tables)
     with work.stage("features and targets"):
         matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
+    matrix.cluster = clusters(config.evaluation.draw_by, tables, matrix.entity)
     protected.check(compiled.protected, matrix.protected, compiled.features)
     seen += protected.gaps(matrix.protected)
     for note in matrix.notes():
@@ -120,6 +121,23 @@ def of_entities(column: str, tables: Tables, entity: np.ndarray) -> np.ndarray:
     rows = pq.read_table(table.path, columns=list(dict.fromkeys([key, column])))
     texts = pd.Series(rows[column].cast(pa.string()).to_numpy(), rows[key].to_numpy(), object)
     return texts.reindex(entity).to_numpy()
+
+
+def clusters(column: str | None, tables: Tables, entity: np.ndarray) -> np.ndarray | None:
+    """What intervals draw, as texts [rows]: the column's value; an entity without one is drawn by itself."""
+    if column is None:
+        return None
+    known = tables[tables.dataset.entity].columns
+    if column not in known:
+        raise ConfigError(
+            f"`evaluation.draw_by` names `{column}`, which is no column of table `{tables.dataset.entity}`",
+            where="evaluation.draw_by",
+            fix=did_you_mean(column, known),
+        )
+    found = of_entities(column, tables, entity)
+    return np.array(
+        [f"={v}" if isinstance(v, str) else str(e) for v, e in zip(found, entity, strict=True)], object
+    )
 
 
 def check_names(config: Config, features: list[str]) -> None:

@@ -81,7 +81,7 @@ def of_single(
         )
         place = 0
     if isinstance(fitted, Explains):
-        values = fitted.contributions(X)[place].values
+        values = fitted.contributions(X, besides)[place].values
     else:
         task = fitted.tasks[place]
         [values] = replaced(

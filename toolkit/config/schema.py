@@ -26,6 +26,7 @@ from toolkit.config.reading import Ocr, Reading
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.targets import Target, type_of
 from toolkit.config.time import SpanText
+from toolkit.config.triage import NoTriage, Queue, Triage, wrong_target
 from toolkit.errors import did_you_mean
 from toolkit.models.ensemble import wrong_members
 from toolkit.models.neural.settings import AdamW, Focal, Loss, Optimizer, Plateau, Scheduler, Trainer
@@ -129,6 +130,9 @@ class Evaluation(Node):
     select_by: Literal["roc_auc", "pr_auc", "log_loss"] = Field(
         "roc_auc", description="validation metric that chooses (binary)"
     )
+    select_classes_by: Literal["macro_auc", "accuracy", "macro_f1", "log_loss"] = Field(
+        "macro_auc", description="validation metric that chooses (several classes)"
+    )
     at: list[str] = Field(
         ["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500"
     )
@@ -138,6 +142,11 @@ class Evaluation(Node):
         description="rows from the top of each cutoff's list at which precision and capture are given, as means over test cutoffs",
     )
     bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
+    draw_by: str | None = Field(
+        None,
+        description="column of the entity table by which intervals draw, where entities of one value resemble each other "
+        "(orders: `customer_id`); without: each entity by itself",
+    )
 
     @field_validator("at", mode="before")
     @classmethod
@@ -228,6 +237,7 @@ class Config(Node):
     entities: Entities = NoEntities()
     playbook: Playbook = NoPlaybook()
     counterfactual: Counterfactual = NoCounterfactual()
+    triage: Triage = Field(NoTriage(), description="which rows a person should look at")
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -267,6 +277,13 @@ class Config(Node):
     def fairness_is_of_targets_and_tables(self) -> Config:
         kinds = {name: type_of(target) for name, target in self.target.items()}
         refuse("Config", wrong_in(self.fairness, kinds, self.dataset.tables))
+        return self
+
+    @model_validator(mode="after")
+    def triage_is_of_several_classes(self) -> Config:
+        if isinstance(self.triage, Queue):
+            kinds = {name: type_of(target) for name, target in self.target.items()}
+            refuse("Config", wrong_target(self.triage, kinds))
         return self
 
     @model_validator(mode="after")

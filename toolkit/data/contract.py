@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 A_NAME = {"text": "a text", "integer": "a whole number", "number": "a number", "boolean": "yes or no",
-          "date": "a date", "timestamp": "a timestamp", "image": "a picture"}  # fmt: skip
+          "date": "a date", "timestamp": "a timestamp"}  # fmt: skip
 WHOLE = r"[+-]?\d+(\.0*)?"
 CODE = r"[+-]?0\d+.*|\d{16,}"  # 007, or more digits than a number holds exactly
 WITH_COMMA = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
@@ -40,8 +40,9 @@ def present(name: str, column: Column) -> exp.Expression:
     A picture stays the bytes that it is.
     """
     if column.type == "image":
-        size = sql.call("octet_length", sql.col(name))
-        return _case(exp.GT(this=size, expression=sql.literal(0)), sql.col(name))
+        picture = exp.cast(sql.col(name), "BLOB")
+        size = sql.call("octet_length", picture.copy())
+        return _case(exp.GT(this=size, expression=sql.literal(0)), picture)
     cell: exp.Expression = exp.cast(sql.col(name), "VARCHAR")
     bare = exp.Trim(this=cell)
     filled = exp.NEQ(this=bare, expression=sql.literal(""))

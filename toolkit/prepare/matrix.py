@@ -69,7 +69,8 @@ class Matrix:
     entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
     [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
     worth: target → what each row brings [rows], where that is declared; sequences, graphs, texts, images: what
-    rows have besides columns; protected: attribute → its group of each row, missing where it is not known [rows].
+    rows have besides columns; protected: attribute → its group of each row, missing where it is not known
+    [rows]; cluster: what intervals draw in place of entities, of `evaluation.draw_by` [rows].
     """
 
     entity: np.ndarray
@@ -84,10 +85,16 @@ class Matrix:
     texts: tuple[Texts, ...] = ()
     images: tuple[Images, ...] = ()
     protected: dict[str, pd.Categorical] = field(default_factory=dict)
+    cluster: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entity)
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """What each row is drawn with in the bootstrap: its cluster, else its entity [rows]."""
+        return self.entity if self.cluster is None else self.cluster
 
     def notes(self) -> list[str]:
         """What is to be known of events and edges: where there are none, and where some were left out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,9 @@ from toolkit.errors import ConfigError, DataError, need
 from toolkit.modalities import Images
 from toolkit.prepare.features import CompiledSet, Feature
 from toolkit.prepare.frame import OWNER, ROW, Frame, Look, Query, clocks, link, need_column, need_table, sub
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 PLACE, PICTURE = "@place", "@picture"  # place: 1 is the first
 
@@ -33,7 +37,7 @@ def compile_images(name: str, node: PageImages, tables: Tables, frame: Frame) ->
     """An image set over a frame."""
     where = f"features.{name}"
     table = need_table(tables, node.table, f"{where}.table")
-    kind = table.columns[need_column(table, node.column, f"{where}.column")].type
+    kind = table.columns[need_column(table, node.column, f"{where}.column", image=True)].type
     if kind != "image":
         raise ConfigError(
             f"`{node.column}` is no image but {kind}",
@@ -79,13 +83,16 @@ def assemble(batches: Iterable[pa.RecordBatch], compiled: CompiledImages, rows: 
 
 
 def fitted(content: bytes, size: tuple[int, int], name: str) -> np.ndarray:
-    """A picture's file as uint8 [height, width]: grey, its proportions kept, in the middle of white."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    """A picture's file as uint8 [height, width]: grey, upright as its camera says, its proportions kept, on white.
+
+    What is transparent is white too.
+    """
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(BytesIO(content)) as picture:
-            grey = picture.convert("L")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+            grey = _grey(ImageOps.exif_transpose(picture))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"a picture of `{name}` cannot be decoded: {error}",
             where=f"features.{name}",
@@ -93,3 +100,15 @@ def fitted(content: bytes, size: tuple[int, int], name: str) -> np.ndarray:
         ) from None
     height, width = size
     return np.asarray(ImageOps.pad(grey, (width, height), Image.Resampling.BOX, color=255), np.uint8)
+
+
+def _grey(picture: Image.Image) -> Image.Image:
+    """8 bits of grey, whatever it came with: Pillow's own way makes transparent ink black and 16 bits white."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        return Image.fromarray((np.asarray(picture, np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    if picture.has_transparency_data:
+        paper = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(paper, picture.convert("RGBA")).convert("L")
+    return picture.convert("L")

@@ -18,7 +18,8 @@ from toolkit.evaluation.tiers import Tier
 from toolkit.training.coherence import Corrected
 
 if TYPE_CHECKING:
-    from toolkit.training.fairness import Judged
+    from toolkit.training.fairness import Judged as Fair
+    from toolkit.training.triage import Judged
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,27 @@ class ModelLine:
     undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
     behind: tuple[float, float, float] | None = None  # the chosen model's headline metric less its own
     over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # of an ensemble
+    over_models: dict[str, dict[str, tuple[float, float, float]]] = field(default_factory=dict)  # by metric
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A test row that a person should look at. png: its first picture, small; b"" where it has none."""
+
+    entity: str
+    why: str
+    guess: str
+    probability: float
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Review:
+    """What triage is worth on the test, and the first rows of its queue. file: the queue's."""
+
+    judged: Judged
+    file: str
+    first: list[Waiting]
 
 
 @dataclass(frozen=True)
@@ -225,7 +247,8 @@ class Target:
     tiers: list[Tier] = field(
         default_factory=list
     )  # the lowest first, on the test rows; where there are tiers
-    fairness: Judged | None = None  # where protected attributes are declared
+    fairness: Fair | None = None  # where protected attributes are declared
+    review: Review | None = None  # where rows are queued for a person
 
 
 @dataclass(frozen=True)

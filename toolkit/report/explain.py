@@ -48,6 +48,13 @@ SHUFFLED = (1_500_000, 1_000, importance.SAMPLE)  # trees × rows; least and mos
 CONTRIBUTED = (120_000, 200, 1_000)
 USUAL_TREES = 300  # where a model does not say
 
+_WHOLE = {
+    Sequences: "all of a row's events, in order",
+    Graph: "who a row is related to, and what it is like among them",
+    Texts: "all words of a row's text",
+    Images: "all of a row's pictures",
+}
+
 
 def check(config: Config) -> None:
     """What `report.explain_by` needs is installed; ConfigError otherwise."""
@@ -212,7 +219,7 @@ class Looks:
         order = np.argsort(-(sizes / np.where(scale > 0, scale, 1)).max(axis=0), kind="stable")
         asked = [int(c) for c in order[:MOST_COLUMNS] if sizes[:, c].max() > 0]
         whole: Sequence[Sequences | Graph | Texts | Images] = []
-        if not isinstance(fitted, OneByOneFitted):
+        if not isinstance(fitted, OneByOneFitted) or fitted.reads_more:
             whole = besides.all
         losses = permutation(
             lambda X: self._scores(fitted, heads, *_parted(X, len(self.columns), besides)),
@@ -248,7 +255,7 @@ class Looks:
     ) -> list[Floats]:
         """Per target what each column adds to each row's score [rows, all columns] ([…, classes])."""
         if isinstance(fitted, Explains):
-            parts = fitted.contributions(X)
+            parts = fitted.contributions(X, besides)
             return [parts[head.place].values for head in heads]
         return replaced(lambda X: self._scores(fitted, heads, X, besides), X, self.usual, columns)
 
@@ -344,11 +351,7 @@ def _besides(whole: Sequence[Sequences | Graph | Texts | Images], loss: Loss, fi
         mean, low, high = (float(values[place]) for values in (loss.mean, loss.low, loss.high))
         if mean == 0 and (np.isnan(low) or low == high == 0):
             continue
-        text = (
-            "all of a row's events, in order"
-            if isinstance(each, Sequences)
-            else "who a row is related to, and what it is like among them"
-        )
+        text = _WHOLE[type(each)]
         sure = not np.isnan(mean) and not low <= 0 <= high
         found.append(
             Driver(each.name, text, mean, None if np.isnan(low) else (low, high), None, "", clear=sure)

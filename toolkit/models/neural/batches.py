@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import DataError, did_you_mean
-from toolkit.modalities import Graph, Modalities, Sequences
+from toolkit.modalities import Graph, Images, Modalities, Sequences
 from toolkit.models.interface import require_width
 from toolkit.models.neural.graph import (
     Block,
@@ -26,8 +26,10 @@ from toolkit.models.neural.graph import (
     neighbourhood,
     with_own,
 )
+from toolkit.models.neural.image import Shown
 from toolkit.models.neural.network import Network
-from toolkit.models.neural.scaling import ScaledEvents, ScaledNodes, Scaling
+from toolkit.models.neural.pretrained import Backbone
+from toolkit.models.neural.scaling import ScaledEvents, ScaledImages, ScaledNodes, Scaling
 from toolkit.models.neural.sequence import Padded
 
 _SHARE = 0.5  # of a GPU's free memory that rows may take
@@ -77,6 +79,22 @@ class Places(NamedTuple):
         return self.gathered[self.place[block.nodes]], block
 
 
+class Pictures(NamedTuple):
+    """Ragged pictures: row i has `start[i] : start[i] + lengths[i]` of pixels, as `Shown` has them."""
+
+    start: Tensor
+    lengths: Tensor
+    pixels: Tensor
+
+    def of(self, rows: Tensor) -> Shown:
+        """Those of some rows, one after the other."""
+        lengths = self.lengths[rows]
+        before = lengths.cumsum(0) - lengths
+        total = int(lengths.sum())
+        first = torch.repeat_interleave(self.start[rows] - before, lengths, output_size=total)
+        return Shown(self.pixels[first + torch.arange(total, device=rows.device)], lengths)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """All that a network sees of some rows. numeric: float32 [rows, numeric]; codes: int32 [rows, categorical]."""
@@ -86,6 +104,7 @@ class Inputs:
     codes: Tensor | None
     events: tuple[Events, ...]
     places: Places | None
+    pictures: tuple[Pictures, ...] = ()
 
     def logits(self, network: Network, rows: Tensor) -> list[Tensor]:
         """Per target [rows] or [rows, classes], of some rows (int64 positions), on the network's device."""
@@ -99,9 +118,9 @@ class Inputs:
         if self.places is not None:
             assert network.graph is not None
             nodes = network.graph(*each(self.places.of(rows), lambda t: t.to(device, non_blocking=True)))
-        return network(
-            cut(self.numeric), cut(self.codes), events, nodes, self.places and cut(self.places.connected)
-        )
+        images = [each(one.of(rows), lambda t: t.to(device, non_blocking=True)) for one in self.pictures]
+        reached = self.places and cut(self.places.connected)
+        return network(cut(self.numeric), cut(self.codes), events, nodes, reached, images)
 
     @property
     def lengths(self) -> np.ndarray | None:
@@ -153,9 +172,19 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def inputs(
-    scaling: Scaling, X: np.ndarray, modalities: Modalities, *, hops: int, weighted: bool, beside: bool = True
+    scaling: Scaling,
+    X: np.ndarray,
+    modalities: Modalities,
+    *,
+    hops: int,
+    weighted: bool,
+    beside: bool = True,
+    backbone: Backbone | None = None,
 ) -> Inputs:
-    """Scale and encode rows. Raises DataError where they lack what the network was fitted on."""
+    """Scale and encode rows. Raises DataError where they lack what the network was fitted on.
+
+    backbone: a frozen one reads all pictures here, once.
+    """
     require_width(X, scaling.columns)
     numeric = codes = None
     if scaling.numbers is not None:
@@ -170,13 +199,17 @@ def inputs(
     if scaling.nodes is not None:
         graph = _named(scaling.nodes.name, modalities.graphs, "graph")
         places = _places(scaling.nodes, graph, hops, weighted, beside)
-    for count in [*(len(one.start) for one in events), *([] if places is None else [len(places.node)])]:
+    pictures = tuple(
+        _pictures(one, _named(one.name, modalities.images, "images"), backbone) for one in scaling.images
+    )
+    counts = [*(len(one.start) for one in events), *(len(one.start) for one in pictures)]
+    for count in [*counts, *([] if places is None else [len(places.node)])]:
         if count != len(X):
             raise DataError(
                 f"the design matrix has {len(X):,} rows, what stands beside it {count:,}",
                 fix="give both for the same rows",
             )
-    return Inputs(len(X), numeric, codes, events, places)
+    return Inputs(len(X), numeric, codes, events, places, pictures)
 
 
 def _named(name: str, found: Sequence[Any], what: str) -> Any:
@@ -201,6 +234,23 @@ def _events(scaled: ScaledEvents, sequences: Sequences) -> Events:
         torch.from_numpy(lengths.astype(np.int64)),
         torch.from_numpy(scaled.numbers(sequences.numeric)),
         torch.from_numpy(sequences.codes.astype(np.int32)) if categorical else None,
+    )
+
+
+def _pictures(scaled: ScaledImages, images: Images, backbone: Backbone | None) -> Pictures:
+    height, width = images.pixels.shape[1:]
+    if (height, width) != (scaled.height, scaled.width):
+        raise DataError(
+            f"`{scaled.name}` has pictures of {height} × {width} pixels",
+            where=f"features.{scaled.name}",
+            why=f"the model was fitted on {scaled.height} × {scaled.width}",
+            fix="prepare the rows by the declaration that is saved with the model",
+        )
+    pixels = torch.from_numpy(images.pixels)
+    return Pictures(
+        torch.from_numpy(images.offsets[:-1].astype(np.int64)),
+        torch.from_numpy(images.lengths.astype(np.int64)),
+        pixels if backbone is None else backbone.encoded(pixels),
     )
 
 

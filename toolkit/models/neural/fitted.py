@@ -18,10 +18,12 @@ from toolkit.modalities import NOTHING, Modalities
 from toolkit.models.interface import Task, require_width
 from toolkit.models.neural.batches import Inputs, by_length, inputs
 from toolkit.models.neural.network import Network, NetworkSizes
+from toolkit.models.neural.pretrained import Backbone
 from toolkit.models.neural.scaling import Scaling
 from toolkit.models.one_by_one import spread
 
 _SLICE = 131_072  # rows scaled at a time
+_SHOWN = 2_048  # rows whose pictures are taken at a time
 _BATCH = 4_096  # rows scored at a time
 
 
@@ -42,7 +44,8 @@ class Unit:
 class NeuralFitted:
     """The network and all that turns rows into its input and its output into predictions.
 
-    best: epochs that the weights saw; epochs: what each epoch came to; threads: used to predict (0: as set).
+    best: epochs that the weights saw; epochs: what each epoch came to; threads: used to predict (0: as set);
+    backbone: the one that reads pictures and stayed as it was.
     """
 
     tasks: tuple[Task, ...]
@@ -56,11 +59,12 @@ class NeuralFitted:
     epochs: tuple[dict[str, Any], ...]
     device: torch.device
     threads: int = 0
+    backbone: Backbone | None = None
 
     @property
     def reads_more(self) -> bool:
         """Whether it needs more of a row than its columns."""
-        return bool(self.sizes.sequences or self.sizes.graph)
+        return bool(self.sizes.sequences or self.sizes.graph or self.sizes.images)
 
     @property
     def iterations(self) -> list[int | None]:
@@ -75,17 +79,19 @@ class NeuralFitted:
         outputs = []
         hops = self.sizes.graph.hops if self.sizes.graph else 1
         beside = not self.sizes.graph or self.sizes.graph.own == "beside"
+        slice_rows = _SHOWN if self.sizes.images else _SLICE
         with scoring(self.network, self.threads):
-            for start in range(0, max(len(X), 1), _SLICE):
-                rows = np.arange(start, min(start + _SLICE, len(X)))
+            for start in range(0, max(len(X), 1), slice_rows):
+                rows = np.arange(start, min(start + slice_rows, len(X)))
                 part = modalities if len(rows) == len(X) else modalities.some(rows)
                 ready = inputs(
                     self.scaling,
-                    X[start : start + _SLICE],
+                    X[start : start + slice_rows],
                     part,
                     hops=hops,
                     weighted=self.weighted,
                     beside=beside,
+                    backbone=self.backbone,
                 )
                 outputs.append(predicted(self.network, ready.on(self.device), self.tasks, self.units))
         joined = [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
@@ -110,8 +116,15 @@ class NeuralFitted:
         }
         write_json(folder / "network.json", facts)
         write_arrays(folder / "scaling.safetensors", self.scaling.arrays())
-        weights = {name: one.detach().cpu().numpy() for name, one in self.network.state_dict().items()}
-        write_arrays(folder / "network.safetensors", weights)
+        write_arrays(folder / "network.safetensors", _weights(self.network))
+        if self.backbone is not None:
+            # Whole, so that a bundle scores where its backbone never was; a name could mean other weights there.
+            write_json(folder / "backbone.json", self.backbone.facts)
+            write_arrays(folder / "backbone.safetensors", _weights(self.backbone))
+
+
+def _weights(module: torch.nn.Module) -> dict[str, np.ndarray]:
+    return {name: one.detach().cpu().numpy() for name, one in module.state_dict().items()}
 
 
 def load(folder: Path, accelerator: str) -> NeuralFitted:
@@ -123,7 +136,12 @@ def load(folder: Path, accelerator: str) -> NeuralFitted:
         with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and overwritten
             network = Network(sizes)
         network.load_state_dict({name: torch.from_numpy(one) for name, one in weights.items()})
-        device = chosen(accelerator)
+        device, backbone = chosen(accelerator), None
+        if (folder / "backbone.json").is_file():
+            backbone = Backbone.built(read_json(folder / "backbone.json"))
+            frozen = read_arrays(folder / "backbone.safetensors")
+            backbone.load_state_dict({name: torch.from_numpy(one) for name, one in frozen.items()})
+            backbone.to(device).eval()
         return NeuralFitted(
             TypeAdapter(tuple[Task, ...]).validate_python(facts["tasks"]),
             TypeAdapter(tuple[Unit, ...]).validate_python(facts["units"]),
@@ -135,6 +153,7 @@ def load(folder: Path, accelerator: str) -> NeuralFitted:
             tuple(facts["notes"]),
             tuple(facts["epochs"]),
             device,
+            backbone=backbone,
         )
     except (KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
         raise BundleError(

@@ -15,18 +15,20 @@ from torch import Tensor, nn
 from toolkit.models.neural.fusion import FusionSizes, fusion
 from toolkit.models.neural.graph import GraphBranch, GraphSizes
 from toolkit.models.neural.heads import Heads, HeadSizes
+from toolkit.models.neural.image import ImageBranch, ImageSizes, Shown
 from toolkit.models.neural.sequence import Padded, SequenceBranch, SequenceSizes
 from toolkit.models.neural.tabular import TabularBranch, TabularSizes
 
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """What the network is made of. A modality that is not there is None (sequences: empty)."""
+    """What the network is made of. A modality that is not there is None (sequences, images: empty)."""
 
     heads: HeadSizes
     tabular: TabularSizes | None = None
     sequences: tuple[SequenceSizes, ...] = ()
     graph: GraphSizes | None = None
+    images: tuple[ImageSizes, ...] = ()
     fusion: FusionSizes = field(default_factory=FusionSizes)
 
 
@@ -42,7 +44,8 @@ class Network(nn.Module):
         self.tabular = TabularBranch(sizes.tabular) if sizes.tabular else None
         self.sequences = nn.ModuleList(SequenceBranch(each) for each in sizes.sequences)
         self.graph = GraphBranch(sizes.graph) if sizes.graph else None
-        branches = [self.tabular, *self.sequences, self.graph]
+        self.images = nn.ModuleList(ImageBranch(each) for each in sizes.images)
+        branches = [self.tabular, *self.sequences, self.graph, *self.images]
         widths = [int(branch.width) for branch in branches if branch is not None]
         if not widths:
             raise ValueError("a network needs at least one modality")
@@ -57,12 +60,14 @@ class Network(nn.Module):
         sequences: Sequence[Padded] = (),
         nodes: Tensor | None = None,
         connected: Tensor | None = None,
+        images: Sequence[Shown] = (),
     ) -> list[Tensor]:
         """Per target [rows] or [rows, classes] logits; of a network with members each row that often, in a row.
 
         numeric: float32 [rows, numeric]; codes: int [rows, categorical]; sequences: one Padded per
         sequence branch; nodes: [rows, graph width], what `self.graph` says of each row's node;
-        connected: bool [rows], False hides the graph for rows that have no neighbours (None: hides none).
+        connected: bool [rows], False hides the graph for rows that have no neighbours (None: hides none);
+        images: one Shown per image branch.
         """
         vectors, present = [], []
         if self.tabular is not None:
@@ -77,6 +82,9 @@ class Network(nn.Module):
             vectors.append(nodes)
             all_rows = torch.ones(len(nodes), dtype=torch.bool, device=nodes.device)
             present.append(all_rows if connected is None else connected)
+        for branch, shown in zip(self.images, images, strict=True):
+            vectors.append(branch(shown))
+            present.append(shown.lengths > 0)
         known = torch.stack(present, 1)
         if self.members > 1:  # what the other branches say is said to every member
             vectors = [vectors[0].flatten(0, 1), *(self._each(vector) for vector in vectors[1:])]

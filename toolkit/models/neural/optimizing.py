@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from toolkit.models.neural import settings
 
-DECAYING = (nn.Linear, nn.Conv1d, nn.LSTM, nn.GRU, nn.MultiheadAttention)
+DECAYING = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.LSTM, nn.GRU, nn.MultiheadAttention)
 
 
 def optimizer(chosen: settings.Optimizer, module: nn.Module) -> torch.optim.Optimizer:

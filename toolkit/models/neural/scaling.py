@@ -8,12 +8,12 @@ Nothing lies far out, however heavy a column's tails; missing is 0, the median, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from toolkit.modalities import Column, Graph, Sequences
+from toolkit.modalities import Column, Graph, Images, Sequences
 
 _SAMPLE = 200_000  # values of a column that its ranks are taken from, evenly spaced
 _KNOTS = 160
@@ -176,6 +176,20 @@ def _with_degrees(graph: Graph, nodes: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class ScaledImages:
+    """One set of pictures, which stay as they are. height, width: pixels, to tell foreign input."""
+
+    name: str
+    height: int
+    width: int
+
+    @classmethod
+    def fit(cls, images: Images) -> ScaledImages:
+        """Of the training rows."""
+        return cls(images.name, *images.pixels.shape[1:])
+
+
+@dataclass(frozen=True)
 class Scaling:
     """What each modality in use is scaled by; None and () where there is no such branch.
 
@@ -188,6 +202,7 @@ class Scaling:
     levels: tuple[int, ...] = ()
     events: tuple[ScaledEvents, ...] = ()
     nodes: ScaledNodes | None = None
+    images: tuple[ScaledImages, ...] = ()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All of `Numbers`, for a safetensors file; `facts` has the rest."""
@@ -220,6 +235,7 @@ class Scaling:
                 "relations": self.nodes.relations,
                 "hot": self.nodes.hot,
             },
+            "images": [asdict(one) for one in self.images],
         }
 
     def _numbers(self) -> dict[str, Numbers]:
@@ -260,6 +276,10 @@ class Scaling:
                 tuple(nodes["relations"]),
                 tuple((int(at), int(levels)) for at, levels in nodes["hot"]),
                 numbers("nodes"),
+            ),
+            tuple(
+                ScaledImages(one["name"], int(one["height"]), int(one["width"]))
+                for one in facts.get("images", ())
             ),
         )
 

@@ -17,7 +17,7 @@ from toolkit.models.interface import Batch, Column, ModelConfig, Progress, Task
 if TYPE_CHECKING:
     from toolkit.models.neural.fitted import NeuralFitted
 
-Modality = Literal["tabular", "sequence", "graph"]
+Modality = Literal["tabular", "sequence", "graph", "image"]
 Width = Annotated[int, Field(ge=1, le=8192)]
 Dropout = Annotated[float, Field(ge=0, lt=1, description="Share of the channels dropped while training.")]
 Category = Annotated[int, Field(ge=1, le=512, description="Channels of a category's embedding.")]
@@ -118,6 +118,44 @@ class GraphSettings(Node):
     own: Literal["beside", "among"] = Field(
         "beside",
         description="A node's own vector beside the mean of its neighbours, or among them: half the weights, for few rows.",
+    )
+
+
+class Augment(Node):
+    """How far pictures are altered, each time anew, while the branch learns; never when it scores. 0: not at all."""
+
+    shift: float = Field(0.05, ge=0, le=0.5, description="Share of the picture's height and width.")
+    rotate: float = Field(2.0, ge=0, le=180, description="Degrees.")
+    scale: float = Field(0.08, ge=0, le=0.5, description="Share of the picture's size.")
+    contrast: float = Field(0.3, ge=0, le=0.9, description="Share of the ink.")
+    noise: float = Field(0.1, ge=0, le=1, description="Of the ink, of which black is 1.")
+    erase: float = Field(
+        0.4, ge=0, le=1, description="Share of height and width of a rectangle that is blanked, at most."
+    )
+
+
+class ImageSettings(Node):
+    """The branch that reads pictures."""
+
+    channels: int = Field(
+        16, ge=4, le=256, description="Channels of the first layer; twice as many after each block."
+    )
+    blocks: int = Field(4, ge=1, le=6, description="Convolutions, each of which halves the picture.")
+    width: Width = Field(128, description="Width of what the branch says.")
+    pool: Literal["mean"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "mean", description="Of several pictures of a row: their mean, or heads of an attention over them."
+    )
+    dropout: Dropout = 0.1
+    augment: Augment = Field(Augment(), description="How pictures are altered while learning.")
+    backbone: str | None = Field(
+        None,
+        min_length=1,
+        description="A pretrained network in place of these convolutions: a folder, or a name on the model hub.",
+    )
+    freeze: bool = Field(
+        True,
+        description="The backbone stays as it is and each picture is read by it once, unaltered; false: it "
+        "learns along, for which optimizer.lr is 1e-4 rather than more.",
     )
 
 
@@ -303,13 +341,13 @@ class Trainer(Node):
 
 
 class Multimodal(ModelConfig):
-    """Neural network over columns, events and relations: a branch for each, attention, a head per target."""
+    """Neural network over columns, events, relations and pictures: a branch for each, attention, a head per target."""
 
     resumes: ClassVar[bool] = True
 
     kind: Literal["multimodal"] = "multimodal"
     use: tuple[Modality, ...] = Field(
-        ("tabular", "sequence", "graph"),
+        ("tabular", "sequence", "graph", "image"),
         min_length=1,
         description="Modalities that get a branch, if rows have them.",
     )
@@ -318,6 +356,7 @@ class Multimodal(ModelConfig):
         SequenceSettings(), description="The branch of events, one per sequence set."
     )
     graph: GraphSettings = Field(GraphSettings(), description="The branch of relations.")
+    image: ImageSettings = Field(ImageSettings(), description="The branch of pictures, one per image set.")
     fusion: FusionSettings = Field(FusionSettings(), description="From branches to one vector.")
     heads: HeadSettings = Field(HeadSettings(), description="From that vector to the targets.")
     loss: Loss = Field(Focal(), description="What is minimised.")

@@ -22,10 +22,12 @@ from toolkit.models.neural.fitted import NeuralFitted, chosen, threaded
 from toolkit.models.neural.fusion import FusionSizes
 from toolkit.models.neural.graph import GraphSizes
 from toolkit.models.neural.heads import HeadSizes
+from toolkit.models.neural.image import Augmentation, ImageSizes
 from toolkit.models.neural.loop import Loop, Material
 from toolkit.models.neural.losses import MultiTargetLoss
 from toolkit.models.neural.network import Network, NetworkSizes
-from toolkit.models.neural.scaling import ScaledEvents, ScaledNodes, Scaling, tabular
+from toolkit.models.neural.pretrained import Backbone, read
+from toolkit.models.neural.scaling import ScaledEvents, ScaledImages, ScaledNodes, Scaling, tabular
 from toolkit.models.neural.sequence import SequenceSizes
 from toolkit.models.neural.tabular import TabularSizes, quantile_edges
 from toolkit.models.neural.targets import losses, targets
@@ -54,7 +56,12 @@ def fit(
     rows = [np.flatnonzero(~np.isnan(y).all(1)) for y in (labels.train, labels.valid)]
     train, valid = (_some(batch, some) for batch, some in zip((train, valid), rows, strict=True))
     scaling, notes = scaled(config, columns, train)
-    sizes = sized(config, scaling, [unit.outputs for unit in labels.units])
+    backbone = read(config.image.backbone) if scaling.images and config.image.backbone else None
+    sizes = sized(config, scaling, [unit.outputs for unit in labels.units], backbone)
+    device = chosen(config.trainer.accelerator)
+    frozen = backbone.to(device) if backbone and config.image.freeze else None
+    if backbone:
+        notes.append(_told(config, backbone))
     with threaded(threads), _seeded(seed), _kept(keep, config.trainer.devices) as folder:
         keep_buffers()
         ready = [
@@ -65,6 +72,7 @@ def fit(
                 hops=config.graph.hops,
                 weighted=config.graph.weighted,
                 beside=config.graph.own == "beside",
+                backbone=frozen,
             )
             for batch in (train, valid)
         ]
@@ -73,6 +81,9 @@ def fit(
             assert ready[0].numeric is not None
             values = ready[0].numeric[:, : network.tabular.embedded]
             network.tabular.numbers.edges.copy_(quantile_edges(values, config.tabular.bins))
+        if backbone and not frozen:
+            for branch in network.images:
+                branch.get_submodule("encoder").load_state_dict(backbone.state_dict())
         names = scaling.numbers.names([column.name for column in columns]) if scaling.numbers else []
         y, truth = torch.from_numpy(labels.train[rows[0]]), labels.truth[rows[1]]
         loop = Loop(
@@ -81,22 +92,22 @@ def fit(
             MultiTargetLoss(losses(config.loss, tasks, labels.counts), config.loss.uncertainty),
             Material(tasks, labels.units, ready[0], y, ready[1], truth, names, seed),
             progress if config.trainer.devices == 1 else None,  # it does not reach into other processes
-            (folder, _key(config, tasks, columns, train, valid, seed, threads)) if folder else None,
+            (folder, _key(config, tasks, columns, train, valid, seed, threads, backbone)) if folder else None,
         )
         loop.run()
-    device = chosen(config.trainer.accelerator)  # Lightning leaves it on the CPU
     return NeuralFitted(
         tuple(tasks),
         labels.units,
         scaling,
         sizes,
-        loop.mean.eval().to(device),
+        loop.mean.eval().to(device),  # Lightning leaves it on the CPU
         config.graph.weighted,
         loop.state.best_epoch,
         (*notes, *loop.notes()),
         tuple(loop.state.epochs),
         device,
         threads,
+        frozen,
     )
 
 
@@ -123,6 +134,13 @@ def scaled(config: Multimodal, columns: Sequence[Column], train: Batch) -> tuple
             used.append(f"graph `{graph.name}`")
         else:
             notes.append(f"graph `{graph.name}` relates no training row to anybody: left out")
+    images = []
+    for pictures in train.modalities.images if "image" in config.use else ():
+        if len(pictures.pixels):
+            images.append(ScaledImages.fit(pictures))
+            used.append(f"images `{pictures.name}`")
+        else:
+            notes.append(f"images `{pictures.name}`: no training row has one: left out")
     numbers = None
     codes: tuple[int, ...] = ()
     levels: tuple[int, ...] = ()
@@ -137,14 +155,19 @@ def scaled(config: Multimodal, columns: Sequence[Column], train: Batch) -> tuple
             why=f"in use: {', '.join(config.use)}",
             fix="name one that the recipe's features give",
         )
-    scaling = Scaling(len(columns), numbers, codes, levels, tuple(events), nodes)
+    scaling = Scaling(len(columns), numbers, codes, levels, tuple(events), nodes, tuple(images))
     return scaling, [f"modalities: {', '.join(used)}", *notes]
 
 
-def sized(config: Multimodal, scaling: Scaling, outputs: Sequence[int]) -> NetworkSizes:
+def sized(
+    config: Multimodal, scaling: Scaling, outputs: Sequence[int], backbone: Backbone | None = None
+) -> NetworkSizes:
     """The network for what there is to see and to say."""
     numbers, nodes = scaling.numbers, scaling.nodes
     relations = config.graph.model_dump(exclude={"weighted"})
+    shown = config.image.model_dump(exclude={"augment", "backbone", "freeze"})
+    if backbone:
+        shown |= {"frozen": backbone.width} if config.image.freeze else {"backbone": backbone.facts}
     return NetworkSizes(
         heads=HeadSizes(tuple(outputs), **config.heads.model_dump()),
         tabular=TabularSizes(
@@ -157,8 +180,19 @@ def sized(config: Multimodal, scaling: Scaling, outputs: Sequence[int]) -> Netwo
             for one in scaling.events
         ),
         graph=GraphSizes(nodes.width, len(nodes.relations), **relations) if nodes else None,
+        images=tuple(
+            ImageSizes(augment=Augmentation(**config.image.augment.model_dump()), **shown)
+            for _ in scaling.images
+        ),
         fusion=FusionSizes(**config.fusion.model_dump()),
     )
+
+
+def _told(config: Multimodal, backbone: Backbone) -> str:
+    """What reads pictures, in words."""
+    weights = sum(one.numel() for one in backbone.parameters())
+    how = "stays as it is" if config.image.freeze else "learns along"
+    return f"pictures are read by {config.image.backbone}: {weights:,} weights, SHA-256 {backbone.digest()[:12]}…, {how}"
 
 
 @contextmanager
@@ -178,7 +212,8 @@ def _some(batch: Batch, rows: np.ndarray) -> Batch:
 
 
 def _key(
-    config: Multimodal, tasks: Sequence[Task], columns: Sequence[Column], train: Batch, valid: Batch, seed: int, threads: int
+    config: Multimodal, tasks: Sequence[Task], columns: Sequence[Column], train: Batch, valid: Batch, seed: int, threads: int,
+    backbone: Backbone | None,
 ) -> str:  # fmt: skip
     """Digest of what is fitted on what: a state of anything else is not gone on from."""
     found = hashlib.sha256()
@@ -189,6 +224,7 @@ def _key(
         seed,
         threads,
         str(chosen(config.trainer.accelerator)),
+        backbone and backbone.digest(),
     ]
     found.update(json.dumps([facts, torch.__version__], sort_keys=True).encode())
     for batch in (train, valid):
@@ -199,6 +235,8 @@ def _key(
             arrays += [graph.X, graph.row_node]
             for part in graph.relations.values():
                 arrays += [part.indptr, part.indices, part.weight]
+        for images in batch.modalities.images:
+            arrays += [images.offsets, images.pixels]
         for array in arrays:
             found.update(f"{array.shape}".encode())
             found.update(np.ascontiguousarray(array).data)
