@@ -69,7 +69,8 @@ class Matrix:
     entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
     [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
     worth: target → what each row brings [rows], where that is declared; sequences, graphs, texts, images: what
-    rows have besides columns; protected: attribute → its group of each row, missing where it is not known [rows].
+    rows have besides columns; protected: attribute → its group of each row, missing where it is not known [rows];
+    unit: texts [rows], what stays in one fold where rows are dealt anew; None: the entity.
     """
 
     entity: np.ndarray
@@ -84,10 +85,16 @@ class Matrix:
     texts: tuple[Texts, ...] = ()
     images: tuple[Images, ...] = ()
     protected: dict[str, pd.Categorical] = field(default_factory=dict)
+    unit: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entity)
+
+    @property
+    def dealt_by(self) -> np.ndarray:
+        """What rows are dealt to folds by [rows]."""
+        return self.entity if self.unit is None else self.unit
 
     def notes(self) -> list[str]:
         """What is to be known of events and edges: where there are none, and where some were left out."""
