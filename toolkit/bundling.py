@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from toolkit import __version__, bundle
 from toolkit.actions import reasons
 from toolkit.bundle.files import read_arrays, write_arrays
 from toolkit.config.counterfactual import Counterfactual
+from toolkit.config.entities import Entities, NoEntities
 from toolkit.config.fairness import Protected
 from toolkit.config.features import Attributes, FeatureSet
 from toolkit.config.listing import Listing
@@ -91,6 +92,7 @@ class Scorer:
     told: tuple[tuple[str | None, int], ...] = ()
     gates: tuple[str, ...] = ()
     counterfactual: Counterfactual | None = None
+    entities: Entities = field(default_factory=NoEntities)
     reference: Reference | None = None
     triage: Triage | None = None
 
@@ -157,7 +159,7 @@ def write(
             "labels": sorted({*compiled.labels, *_dispensable(config, compiled)}), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
             "feature_names": compiled.names, "listing": config.listing.model_dump(mode="json"), "usual": usual,
             "told": reasons.told(compiled.features, {c for t in compiled.tables.loaded.values() for c in t.columns}, config.listing.words),
-            "playbook": config.playbook.model_dump(mode="json"),
+            "playbook": config.playbook.model_dump(mode="json"), "entities": config.entities.model_dump(mode="json"),
             "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs], "stamps": history.frozen(compiled.tables),
             "protected": {one.name: one.node.model_dump(mode="json") for one in _needed(config, compiled)},
             "failed_gates": failed_gates(outcome),
@@ -290,4 +292,5 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
         trained=max(map(datetime.fromisoformat, recipe["trained_at"]), default=None),
         told=tuple((text, int(story)) for text, story in recipe.get("told", [])),
         gates=tuple(map(str, recipe.get("failed_gates", ()))),
+        entities=TypeAdapter(Entities).validate_python(recipe.get("entities") or NoEntities()),
     )

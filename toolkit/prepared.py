@@ -14,6 +14,7 @@ from toolkit.config.schema import ColumnSplit, Config, GroupedSplit, RandomSplit
 from toolkit.config.targets import ColumnTarget
 from toolkit.data.documents import made
 from toolkit.data.tables import Tables
+from toolkit.documents import entities
 from toolkit.documents.tables import TWIN
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.evaluation.fairness import need_fairlearn
@@ -56,7 +57,10 @@ def prepare(config: Config, work: Workplace) -> Prepared:
     if declared.protected:
         need_fairlearn()
     with work.stage("reading tables"):
-        tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress)
+        names = {*declared.tables(), *config.entities.tables}
+        only = [name for name in config.dataset.tables if name in names]
+        tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress, only)
+        entities.check(config.entities, tables)
     with work.stage("cohort"):
         compiled = matrices.compile_all(declared, tables, work.engine, work.cache)
         measured = {name for _, used in declared.horizons().values() for name in used}
@@ -64,6 +68,7 @@ def prepare(config: Config, work: Workplace) -> Prepared:
         seen += protected.said(compiled.protected, tables)
     with work.stage("features and targets"):
         matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
+    matrix.cluster = clusters(config.evaluation.draw_by, tables, matrix.entity)
     protected.check(compiled.protected, matrix.protected, compiled.features)
     seen += protected.gaps(matrix.protected)
     matrix.unit = together(config, tables, matrix)
@@ -133,6 +138,23 @@ def of_entities(column: str, tables: Tables, entity: np.ndarray) -> np.ndarray:
     rows = pq.read_table(table.path, columns=list(dict.fromkeys([key, column])))
     texts = pd.Series(rows[column].cast(pa.string()).to_numpy(), rows[key].to_numpy(), object)
     return texts.reindex(entity).to_numpy()
+
+
+def clusters(column: str | None, tables: Tables, entity: np.ndarray) -> np.ndarray | None:
+    """What intervals draw, as texts [rows]: the column's value; an entity without one is drawn by itself."""
+    if column is None:
+        return None
+    known = tables[tables.dataset.entity].columns
+    if column not in known:
+        raise ConfigError(
+            f"`evaluation.draw_by` names `{column}`, which is no column of table `{tables.dataset.entity}`",
+            where="evaluation.draw_by",
+            fix=did_you_mean(column, known),
+        )
+    found = of_entities(column, tables, entity)
+    return np.array(
+        [f"={v}" if isinstance(v, str) else str(e) for v, e in zip(found, entity, strict=True)], object
+    )
 
 
 def check_names(config: Config, features: list[str]) -> None:

@@ -24,9 +24,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 from common import machine
-from toolkit.documents.recognise import recognise
 
 from toolkit.config.reading import Ocr, Reading
+from toolkit.documents.recognise import recognise
 from toolkit.simulate import documents_files, documents_kinds, documents_layouts
 from toolkit.simulate.documents_damage import FAX_DPI, KINDS
 from toolkit.simulate.documents_template import Template

@@ -27,6 +27,7 @@ class Limits(Node):
 class Cleaning(Node):
     """What is done to a page's picture before it is read, in this order."""
 
+    perspective: bool = Field(True, description="take the page out of a photograph, as if seen from above")
     orient: bool = Field(True, description="turn pages that lie on their side or stand on their head")
     deskew: bool = Field(True, description="straighten pages that are a little askew")
     contrast: bool = Field(True, description="even out the light, and make faint ink dark")

@@ -12,6 +12,7 @@ import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.counterfactual import Changes, Counterfactual, NoCounterfactual
 from toolkit.config.counterfactual import wrong as wrong_changes
 from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
+from toolkit.config.entities import Entities, EntityPatterns, NoEntities
 from toolkit.config.fairness import Fairness, wrong_in
 from toolkit.config.features import FeatureSet
 from toolkit.config.listing import Listing
@@ -141,6 +142,11 @@ class Evaluation(Node):
         description="rows from the top of each cutoff's list at which precision and capture are given, as means over test cutoffs",
     )
     bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
+    draw_by: str | None = Field(
+        None,
+        description="column of the entity table by which intervals draw, where entities of one value resemble each other "
+        "(orders: `customer_id`); without: each entity by itself",
+    )
 
     @field_validator("at", mode="before")
     @classmethod
@@ -228,6 +234,7 @@ class Config(Node):
     report: Report = Report()
     listing: Listing = Listing()
     enrichment: Enrichment = NoEnrichment()
+    entities: Entities = NoEntities()
     playbook: Playbook = NoPlaybook()
     counterfactual: Counterfactual = NoCounterfactual()
     triage: Triage = Field(NoTriage(), description="which rows a person should look at")
@@ -256,6 +263,14 @@ class Config(Node):
             wrong += unknown(node, "relation", self.dataset.relations, "relation", (place,))
         wrong += wrong_names(self.features, self.dataset)
         refuse("Config", wrong)
+        return self
+
+    @model_validator(mode="after")
+    def entities_are_looked_for_in_a_table(self) -> Config:
+        if isinstance(self.entities, EntityPatterns) and self.entities.table not in self.dataset.tables:
+            name = self.entities.table
+            what = f"no table is called `{name}`, in whose words entities could be looked for"
+            refuse("Config", [WrongNameError.among(("entities", "table"), name, what, self.dataset.tables)])
         return self
 
     @model_validator(mode="after")

@@ -40,8 +40,9 @@ def present(name: str, column: Column) -> exp.Expression:
     A picture stays the bytes that it is.
     """
     if column.type == "image":
-        size = sql.call("octet_length", sql.col(name))
-        return _case(exp.GT(this=size, expression=sql.literal(0)), sql.col(name))
+        picture = exp.cast(sql.col(name), "BLOB")
+        size = sql.call("octet_length", picture.copy())
+        return _case(exp.GT(this=size, expression=sql.literal(0)), picture)
     cell: exp.Expression = exp.cast(sql.col(name), "VARCHAR")
     bare = exp.Trim(this=cell)
     filled = exp.NEQ(this=bare, expression=sql.literal(""))

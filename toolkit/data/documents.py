@@ -56,7 +56,9 @@ def raw_tables(
 
     node, reading = dataset.documents, dataset.documents.reading
     place = _place(node, source, cache, progress, labels is not None)
-    entries, columns = _entries(node, place, source, engine, scratch, labels or set())
+    tables_of = [dataset.tables[name] for name, kind in wanted.items() if kind == "documents"]
+    labelled = any("label" in table.columns for table in tables_of)
+    entries, columns = _entries(node, place, source, engine, scratch, labels or set(), labelled)
     if progress:
         progress(f"hashing {len(entries):,} documents", 0.0)
     documents = stage.listed(entries, reading)
@@ -125,9 +127,18 @@ def _place(node: Documents, source: Source, cache: Cache, progress: Progress | N
 
 
 def _entries(
-    node: Documents, place: Place, source: Source, engine: Engine, scratch: Path, labels: set[str]
+    node: Documents,
+    place: Place,
+    source: Source,
+    engine: Engine,
+    scratch: Path,
+    labels: set[str],
+    labelled: bool,
 ) -> tuple[list[Any], list[str]]:
-    """The documents as they are listed, and the names of what is said of them besides."""
+    """The documents as they are listed, and the names of what is said of them besides.
+
+    labels: columns that may be absent; labelled: does the table declare a column `label`?
+    """
     from toolkit.documents import folder
 
     if place.file is not None:
@@ -140,9 +151,15 @@ def _entries(
                 where=str(place.root),
                 fix="set source.path=<folder of documents>",
             )
-        # Folders of new documents mean nothing.
-        labelled = folder.LABEL not in labels and any(each.columns[folder.LABEL] for each in found)
-        return found, [folder.LABEL] if labelled else []
+        if folder.LABEL in labels:  # the folders of new documents mean nothing
+            return found, []
+        if labelled and not any(each.columns[folder.LABEL] for each in found):
+            raise DataError(
+                f"the files of `{place.origin}` lie in no folders, which would be their labels",
+                where=str(place.root),
+                fix=f"a folder for each label, or `{node.index or INDEX}` with columns `{node.file}` and `{folder.LABEL}`",
+            )
+        return found, [folder.LABEL]
     options = source.csv if isinstance(source, FolderSource) else CsvOptions()
     names, rows = _rows(place.index, options, engine, scratch)
     texts = node.text is not None

@@ -9,13 +9,59 @@ from toolkit.documents.ink import Ink, evened, noise_of, paper_of
 STEEPEST = 15.0  # degrees; a page that is more askew is not taken for one
 FINEST = 0.15  # degrees; turning by less blurs more than it straightens
 SMALLEST, LARGEST, FIT = 11, 40, 18  # heights of letters in pixels: what is read badly, or slowly, and well
+SPECKS = 0.2  # specks per letter, from which they are not full stops
 DARK = 80  # brightness of what is taken for a negative's paper
+OUTSIDE = 40  # how much darker, of 255, what lies around a photographed page is
 SPECKLED = 0.02  # noise, in shares of black and white, from which a page is smoothed
 
 
 def positive(picture: np.ndarray) -> np.ndarray:
     """The picture, or its negative where most of it is dark (a microfilm's)."""
     return 255 - picture if np.median(picture[::8, ::8]) < DARK else picture
+
+
+def unfolded(picture: np.ndarray) -> np.ndarray:
+    """The page alone, as if seen from straight above, where the picture is a photograph of it on something darker.
+
+    The page is the largest bright region; it is taken for one only where four sides hold it closely, at angles
+    near right ones, it is a third of the picture at least, and much darker right outside.
+    """
+    import cv2
+
+    height, width = picture.shape
+    scale = min(1.0, 500 / max(height, width))
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    soft = cv2.morphologyEx(cv2.GaussianBlur(small, (5, 5), 0), cv2.MORPH_CLOSE, np.ones((15, 15), np.uint8))
+    _, bright = cv2.threshold(soft, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    outlines, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
+        return picture
+    hull = cv2.convexHull(max(outlines, key=cv2.contourArea))
+    corners = cv2.approxPolyDP(hull, 0.02 * cv2.arcLength(hull, True), True).reshape(-1, 2).astype(np.float32)
+    area = cv2.contourArea(corners) if len(corners) == 4 else 0.0
+    if not 0.33 * small.size < area < 0.96 * small.size or cv2.contourArea(hull) < 0.95 * area:
+        return picture
+    within = np.zeros_like(small)
+    cv2.fillConvexPoly(within, corners.astype(np.int32), 255)
+    # At its edge the light falls at once; where a shadow ends it falls slowly.
+    band = np.ones((9, 9), np.uint8)
+    inside = soft[(within > 0) & (cv2.erode(within, band) == 0)]
+    outside = soft[(within == 0) & (cv2.dilate(within, band) > 0)]
+    if not outside.size or float(np.median(inside)) - float(np.percentile(outside, 80)) < OUTSIDE:
+        return picture
+    # Clockwise from the corner nearest the picture's own upper left one.
+    middle = corners.mean(axis=0)
+    around = np.argsort(np.arctan2(*(corners - middle).T[::-1]))
+    corners = np.roll(corners[around], -int(np.argmin(corners[around].sum(axis=1))), axis=0)
+    sides = np.roll(corners, -1, axis=0) - corners
+    long = np.linalg.norm(sides, axis=1)
+    cosines = np.abs((sides * np.roll(sides, -1, axis=0)).sum(axis=1)) / (long * np.roll(long, -1))
+    if cosines.max() > 0.5:
+        return picture
+    wide, tall = (int(max(long[side], long[side + 2]) / scale) for side in (0, 1))
+    flat = np.array([[0, 0], [wide, 0], [wide, tall], [0, tall]], np.float32)
+    matrix = cv2.getPerspectiveTransform(corners / np.float32(scale), flat)
+    return cv2.warpPerspective(picture, matrix, (wide, tall), flags=cv2.INTER_CUBIC, borderValue=255)
 
 
 def turned(picture: np.ndarray, clockwise: int) -> np.ndarray:
@@ -128,17 +174,25 @@ def contrasted(picture: np.ndarray) -> np.ndarray:
     level, _ = cv2.threshold(even, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     paper, spread = paper_of(even)
     white = paper - min(2 * spread, 40.0)
-    inked = even[even < min(level, white - 15)]
+    inked = even[even <= min(level, white - 15)]
     dark = float(np.percentile(inked, 20)) if inked.size else 0.0
     table = np.clip((np.arange(256) - dark) * 255 / max(white - dark, 1), 0, 255).astype(np.uint8)
     return cv2.LUT(even, table)
 
 
-def denoised(picture: np.ndarray) -> np.ndarray:
-    """Without specks, where there are any: a median over 3 × 3 pixels."""
+def denoised(picture: np.ndarray, letter_height: float) -> np.ndarray:
+    """Without noise, by a median over 3 × 3 pixels, and without specks smaller than a full stop; if there are any."""
     import cv2
 
-    return cv2.medianBlur(picture, 3) if noise_of(picture) > SPECKLED else picture
+    if noise_of(picture) > SPECKLED:
+        picture = cv2.medianBlur(picture, 3)
+    dark = (picture < 128).astype(np.uint8)
+    _, labels, pieces, _ = cv2.connectedComponentsWithStats(dark, connectivity=8)
+    size = np.maximum(pieces[:, cv2.CC_STAT_HEIGHT], pieces[:, cv2.CC_STAT_WIDTH])
+    speck = size <= max(1.0, 0.15 * letter_height)
+    if speck.sum() < SPECKS * (size > 0.5 * letter_height).sum():
+        return picture
+    return np.where(speck[labels] & (dark > 0), np.uint8(255), picture)
 
 
 def binarised(picture: np.ndarray, letter_height: float) -> np.ndarray:

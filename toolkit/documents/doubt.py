@@ -29,8 +29,8 @@ def plausible(word: str) -> bool:
         return True
     if "@" in core or "://" in core or core.lower().startswith("www."):
         return True
-    parts = re.split(r"[-–'’/&.]", core)
-    return all(_form(part) for part in parts if part) or bool(
+    parts = [part for part in re.split(r"[-–'’/&.]", core) if part]
+    return all(_form(part) or len(part) == 1 < len(parts) for part in parts) or bool(
         any(letter.isdigit() for letter in core) and _CODE.fullmatch(core)
     )
 
@@ -61,9 +61,12 @@ def chance(words: Words, reader: Engine) -> np.ndarray:
 
 
 def worth(words: Words, reader: Engine) -> float:
-    """Letters that are likely right less those that are likely wrong: of two readings of a page, more is better."""
+    """Letters that are likely right, less a quarter of those that are likely wrong.
+
+    Of two readings of a page, more is better: half a page of right words beats none, and noise is worth nothing.
+    """
     right = chance(words, reader)
-    return float((_letters(words) * (2 * right - 1)).sum())
+    return float((_letters(words) * (right - (1 - right) / 4)).sum())
 
 
 def sureness(words: Words, reader: Engine) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 SIDE = 1400  # longest side, in pixels, of the picture that is looked at
 FEW_LETTERS, LEAST_DRAWN = 3, 2e-4  # below both a page is empty
+NOISY = 12  # standard deviation of the paper, of 255, from which letters are looked for in a smoothed picture
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Ink:
 
     even: uint8 [height, width], the picture with its background made white; mask: bool [height, width],
     true is ink; scale: its pixels per pixel of the page; letters: int32 [letters, 4] left, top, width and
-    height of the pieces that are as large as letters; specks: pieces of one or two pixels; drawn: share of
+    height of the pieces that are as large as letters; specks: pieces smaller than a full stop of them; drawn: share of
     the page that pieces cover that are neither specks nor cut by its edge (a scanner's rim); contrast: of ink
     and paper, in shares of black and white; noise: its standard deviation, likewise.
     """
@@ -87,10 +88,13 @@ def look(picture: np.ndarray) -> Ink:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = picture if scale == 1.0 else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     even = evened(small)
+    if paper_of(even)[1] > NOISY:
+        even = evened(cv2.GaussianBlur(small, (0, 0), 1.3 * scale))
     level, _ = cv2.threshold(even, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     # Of a page of noise alone Otsu halves the noise: ink is darker than paper by what noise does not reach.
     paper, spread = paper_of(even)
-    mask = even < min(level, paper - max(15.0, 4.5 * spread))
+    # A picture of black and white alone has its threshold at 0: black is not above it.
+    mask = even <= min(level, paper - max(15.0, 4.5 * spread))
     _, _, pieces, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     pieces = pieces[1:]
     tall, wide, area = (
@@ -99,10 +103,12 @@ def look(picture: np.ndarray) -> Ink:
         pieces[:, cv2.CC_STAT_AREA],
     )
     letters = pieces[(tall >= 4) & (wide >= 2) & (tall <= 90) & (wide <= 120) & (area >= 8)][:, :4]
+    stop = max(2.0, 0.2 * float(np.median(letters[:, 3]))) if len(letters) else 2.0
+    specks = int(((tall <= stop) & (wide <= stop)).sum())
     left, top = pieces[:, cv2.CC_STAT_LEFT], pieces[:, cv2.CC_STAT_TOP]
     inside = (left > 0) & (top > 0) & (left + wide < size[0]) & (top + tall < size[1])
     drawn = float(area[inside & (area >= 8)].sum()) / mask.size
     inked = small[mask]
     lit = float(np.median(small[::2, ::2]))
     contrast = max(0.0, lit - float(np.percentile(inked, 25))) / 255 if inked.size else 0.0
-    return Ink(even, mask, scale, letters, int((area <= 2).sum()), drawn, contrast, noise_of(picture))
+    return Ink(even, mask, scale, letters, specks, drawn, contrast, noise_of(picture))

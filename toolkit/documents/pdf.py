@@ -23,6 +23,7 @@ GRID = 1_000_000  # PDFium gives places on the drawn page in whole pixels
 COVERED = 0.5  # share of a page that a picture covers, from which the page is a scan
 ENOUGH = 50  # letters that a scan must hold to be taken as read already: fewer are a stamp on it
 LEGIBLE = 0.8  # share of a page's characters that must be characters
+LOCKED = (4, 5)  # PDFium's codes for a password that is not known, and for a way of locking that is not
 HYPHEN = "\x02"  # as PDFium gives a hyphen at the end of a line
 
 
@@ -74,7 +75,8 @@ def opened(path: Path, limits: Limits) -> Iterator[Pdf]:
     try:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        locked = "password" in str(error).lower() or "security" in str(error).lower()
+        # PDFium's code for the error may be that of the file before.
+        locked = error.err_code in LOCKED and _holds(path, b"/Encrypt")
         raise RejectedError("is encrypted" if locked else "is cut off or damaged") from error
     with document:
         if not len(document):
@@ -84,9 +86,19 @@ def opened(path: Path, limits: Limits) -> Iterator[Pdf]:
         yield Pdf(document, pages, limits)
 
 
+def _content(path: Path) -> mmap.mmap:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _holds(path: Path, what: bytes) -> bool:
+    with _content(path) as content:
+        return content.find(what) >= 0
+
+
 def _refuse_cut_off(path: Path) -> None:
     """PDFium mends a PDF whose end is missing, without the pages that stood there: that is no reading of it."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with _content(path) as content:
         end = content.rfind(b"%%EOF")
         # A PDF that is made for the web has an end mark near its beginning, too.
         if end < 0 or content.find(b"endobj", end) >= 0 or content.find(b" obj", end) >= 0:

@@ -14,7 +14,7 @@ def quality(picture: np.ndarray, ink: Ink) -> float:
     sharp: variance of the Laplacian at ink, less that of the paper (noise), in units of the squared contrast,
     of the page reduced to letters 10 pixels high, so that large type may be softer (0 … 0.28);
     contrasty: of ink and paper, in shares of black and white (0.05 … 0.2); noiseless: contrast in units of the
-    noise's standard deviation (1 … 8), times specks per letter (0.6 … 0.05); fine: median height of letters in
+    noise's standard deviation (1 … 8), times specks per letter (0.7 … 0.2); fine: median height of letters in
     pixels (3 … 8).
     """
     import cv2
@@ -34,7 +34,7 @@ def quality(picture: np.ndarray, ink: Ink) -> float:
         ramp((float(edges[near].mean()) - paper) / contrast**2, 0.0, 0.28)
         * ramp(ink.contrast, 0.05, 0.2)
         * ramp(contrast / max(ink.noise, 1e-3), 1.0, 8.0)
-        * ramp(ink.specks / len(ink.letters), 0.6, 0.05)
+        * ramp(ink.specks / len(ink.letters), 0.7, 0.2)
         * ramp(ink.letter_height, 3.0, 8.0)
     )
 

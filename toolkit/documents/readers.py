@@ -44,17 +44,18 @@ class Answer:
 
 @dataclass
 class Reader:
-    """A process that works, what it works on, and until when."""
+    """A process that works, what it works on, and until when. ready: has it said that it is there?"""
 
     process: BaseProcess
     connection: Connection
     task: Any = None
     until: float = float("inf")
+    ready: bool = False
 
     def next(self, waiting: deque[Any], seconds: float) -> None:
         """Give it the next task, if there is one."""
         self.task, self.until = None, float("inf")
-        if waiting:
+        if waiting and self.ready:
             self.task = waiting.popleft()
             self.until = time.monotonic() + seconds
             with suppress(OSError):  # it has broken down, which `answer` says
@@ -66,6 +67,7 @@ class Reader:
             what, value = self.connection.recv()
         except (EOFError, OSError):
             return Answer(self.task, "broken", BROKEN)
+        self.ready = True
         return Answer(self.task, what, value)
 
     def end(self) -> None:

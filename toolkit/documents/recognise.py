@@ -11,7 +11,7 @@ import numpy as np
 from toolkit.config.reading import Cleaning, Reading
 from toolkit.documents import cleaning, layout
 from toolkit.documents.doubt import covered, sureness, worth
-from toolkit.documents.engines import Engine, engine, in_line
+from toolkit.documents.engines import LOCAL, Engine, engine, in_line
 from toolkit.documents.ink import Ink, look
 from toolkit.documents.page import PageRead, Words
 from toolkit.documents.quality import quality
@@ -22,6 +22,7 @@ STEPS = 1  # raise it when anything between a picture and its words changes: wha
 ASKEW = (
     0.6  # sureness of a page under which it may be the wrong way up: text on its head is read with 0.1 to 0.5
 )
+ON_ITS_HEAD = -0.15  # what letters' tops and bottoms say (`head_up`) under which a page is first read turned
 LEAST_COVERED = 0.75  # share of letters in words, under which much was not seen
 PATCH = 0.35  # side of the patch by which ways up are compared, as a share of the page's longer side
 
@@ -51,6 +52,12 @@ def version(reading: Reading) -> str:
     import cv2
 
     readers = [engine(name, reading.ocr) for name in in_line(reading.ocr)]
+    if reading.ocr.engine == "auto" and any(one.name == "textract" for one in readers):
+        log.warning(
+            "pages in doubt are sent to Amazon Textract, whose credentials are in the environment: "
+            "ocr.engine=%s keeps them here",
+            readers[0].name,
+        )
     return "; ".join(
         [f"steps {STEPS}", f"opencv {cv2.__version__}", *(f"{one.name} {one.version}" for one in readers)]
     )
@@ -65,6 +72,8 @@ def recognise(picture: np.ndarray, reading: Reading) -> PageRead:
     """
     begun = time.perf_counter()
     picture = cleaning.positive(picture)
+    if reading.cleaning.perspective:
+        picture = cleaning.unfolded(picture)
     ink = look(picture)
     turn, skew, best = 0, 0.0, Attempt(Words.none(), engine("none", reading.ocr))
     grade = float("nan")
@@ -101,7 +110,7 @@ class _Reader:
         if clean and wanted.contrast:
             upright = cleaning.contrasted(upright)
         if clean and wanted.denoise:
-            upright = cleaning.denoised(upright)
+            upright = cleaning.denoised(upright, self.letter_height)
         if clean and wanted.binarise:
             upright = cleaning.binarised(upright, self.letter_height)
         fit = cleaning.fitted(upright, self.letter_height)
@@ -123,8 +132,8 @@ def _upright(
     turn = 0
     if wanted.orient:
         turn = 90 if sideways else 0
-        letters = cleaning.straightened(cleaning.turned(ink.even, turn), skew)
-        turn += 180 if cleaning.head_up(look(letters).letters) < 0 else 0
+        seen = look(_stood(ink.even, turn, skew)) if turn or skew else ink
+        turn += 180 if cleaning.head_up(seen.letters) < ON_ITS_HEAD else 0
     upright = _stood(picture, turn, skew)
     best = read(upright, clean)
     if not wanted.orient or read.engine.name == "none" or best.sureness >= ASKEW:
@@ -166,23 +175,27 @@ def _surer(
     A page is in doubt while its picture's quality is not above `ocr.good`, or its words are less sure than
     that, or many of its letters lie in no word.
     """
-    good = reading.ocr.good
+    good, keep = reading.ocr.good, reading.cleaning.keep
 
-    def doubt() -> bool:
-        return grade <= good or best.sureness < good or covered(best.words, ink) < LEAST_COVERED
+    def unsure(one: Attempt) -> bool:
+        return one.sureness < good or covered(one.words, ink) < LEAST_COVERED
+
+    def attempt(reader: Engine, clean: bool) -> Attempt:
+        return _Reader(reader, reading, ink.letter_height)(upright, clean)
 
     if readers[0].name == "none":
         return best
-    if reading.cleaning.keep == "surer" and doubt():
-        again = _Reader(readers[0], reading, ink.letter_height)(upright, clean=True)
-        best = max(best, again, key=lambda one: one.worth)
+    if keep == "surer" and (grade <= good or unsure(best)):
+        best = max(best, attempt(readers[0], True), key=lambda one: one.worth)
     for reader in readers[1:]:
-        if doubt():
-            try:
-                clean = reading.cleaning.keep == "cleaned"
-                other = _Reader(reader, reading, ink.letter_height)(upright, clean)
-            except UserError as error:
-                log.warning("a page in doubt keeps the words of %s: %s", best.reader.name, error.what)
-            else:
-                best = max(best, other, key=lambda one: one.worth)
+        if not (grade <= good or unsure(best)):
+            break
+        try:
+            other = attempt(reader, keep == "cleaned")
+            best = max(best, other, key=lambda one: one.worth)
+            # What is paid for by the page is asked once.
+            if keep == "surer" and unsure(best) and reader.name in LOCAL:
+                best = max(best, attempt(reader, True), key=lambda one: one.worth)
+        except UserError as error:
+            log.warning("a page in doubt keeps the words of %s: %s", best.reader.name, error.what)
     return best

@@ -69,8 +69,9 @@ class Matrix:
     entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
     [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
     worth: target → what each row brings [rows], where that is declared; sequences, graphs, texts, images: what
-    rows have besides columns; protected: attribute → its group of each row, missing where it is not known [rows];
-    unit: texts [rows], what stays in one fold where rows are dealt anew; None: the entity.
+    rows have besides columns; protected: attribute → its group of each row, missing where it is not known
+    [rows]; cluster: what intervals draw in place of entities, of `evaluation.draw_by` [rows]; unit: what stays in
+    one fold where rows are dealt anew, in place of entities, texts [rows].
     """
 
     entity: np.ndarray
@@ -85,6 +86,7 @@ class Matrix:
     texts: tuple[Texts, ...] = ()
     images: tuple[Images, ...] = ()
     protected: dict[str, pd.Categorical] = field(default_factory=dict)
+    cluster: np.ndarray | None = None
     unit: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -95,6 +97,11 @@ class Matrix:
     def dealt_by(self) -> np.ndarray:
         """What rows are dealt to folds by [rows]."""
         return self.entity if self.unit is None else self.unit
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """What each row is drawn with in the bootstrap: its cluster, else its entity [rows]."""
+        return self.entity if self.cluster is None else self.cluster
 
     def notes(self) -> list[str]:
         """What is to be known of events and edges: where there are none, and where some were left out."""

@@ -302,6 +302,34 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class KindFound:
+    """One kind of entity. documents: that have one; confidence: the mean; rejected: reason → candidates.
+
+    examples: text as read, value, confidence; masked already where they are to be.
+    """
+
+    name: str
+    description: str
+    count: int
+    documents: int
+    confidence: float | None
+    rejected: dict[str, int]
+    examples: list[tuple[str, str, float]]
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Entities found in documents. file, rejected_file: in the run's folder."""
+
+    file: str
+    rejected_file: str
+    documents: int
+    pages: int
+    kinds: list[KindFound]
+    masked: bool
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What tuning tried for one model: see `tuning/`. trials: dicts as in trials.json."""
 
@@ -331,3 +359,4 @@ class Evidence:
     tuned: list[Tuned] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists
+    extracted: Extracted | None = None  # where entities are looked for

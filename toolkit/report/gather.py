@@ -28,6 +28,7 @@ from toolkit.prepared import Prepared
 from toolkit.report.evidence import (
     Calibration,
     Evidence,
+    Extracted,
     ListLine,
     ModelLine,
     NextList,
@@ -60,12 +61,13 @@ def gather(
     tuned: Sequence[Tuned] = (),
     next_lists: Mapping[str, NextList] | None = None,
     tables: Mapping[str, bytes] | None = None,
+    extracted: Extracted | None = None,
 ) -> Evidence:
     """All that a report says of the newest split.
 
     explained: of `explain`; facts, metrics, environment: of `record`, as the run writes them; resolved: the
     configuration as YAML without secrets; lists: file name → the CSV as written; next_lists: target → the
-    list for the newest moment; tables: further CSV files.
+    list for the newest moment; tables: further CSV files; extracted: entities.
     """
     sight = _Sight(config, prepared, outcome, places_among(prepared.matrix, outcome))
     targets = [
@@ -86,6 +88,7 @@ def gather(
         data=data_of(config, prepared, outcome, strongest), card=model_card(config, prepared, outcome, environment),
         config=resolved, metrics=plain(dict(metrics)), lists=dict(lists), backtest=list(facts["backtest"]),
         coherence=dict(outcome.coherence), remarks=list(outcome.remarks), tuned=list(tuned), tables=dict(tables or {}),
+        extracted=extracted,
     )  # fmt: skip
 
 
@@ -141,7 +144,10 @@ def _ranked(sight: _Sight, task: Task, entries: Listed, depth: int) -> tuple[lis
     """The newest list's tenths and gains, by the order in which it is written."""
     rows, rule = entries.rows, sight.outcome.scores.get(("rule", task.name))
     worth = sight.prepared.matrix.worth.get(task.name)
-    resample = Resample(sight.key[rows], sight.config.evaluation.bootstrap, sight.config.seed)
+    drawn = np.unique(sight.prepared.matrix.drawn[sight.outcome.rows[sight.n :]][rows], return_inverse=True)[
+        1
+    ]
+    resample = Resample(drawn, sight.config.evaluation.bootstrap, sight.config.seed)
     return ranked(
         entries.y, entries.strength, sight.key[rows], resample, rule.score[sight.n :][rows] if rule else None,
         None if worth is None else worth[sight.outcome.rows[sight.n :][rows]], [depth], entries.probability,

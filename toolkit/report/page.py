@@ -50,6 +50,7 @@ def render(evidence: Evidence) -> str:
     env = environment(evidence)
     parts = [env.get_template("overview.html").render()]
     parts += [_target(env, evidence, target, index) for index, target in enumerate(evidence.targets, 1)]
+    parts += [env.get_template("entities.html").render()] if evidence.extracted else []
     parts += [_data(env, evidence), env.get_template("card.html").render()]
     style = env.get_template("style.css").render()
     script = env.get_template("gains.js").render(leans=figures.LEANS)

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.actions import review
+from toolkit.actions import entities, review
 from toolkit.bundling import Scorer
 from toolkit.config.schema import Engine as EngineConfig
 from toolkit.config.tables import Source
@@ -147,6 +147,7 @@ def tables_of(scorer: Scorer) -> list[str]:
     """The tables that scoring reads: not those that only labels are made of."""
     declared = scorer.declaration
     names = set(without_labels(declared).tables())
+    names |= {*scorer.entities.tables}
     names |= {condition.table for node in declared.target.values() for condition in node.among}
     return [name for name in declared.dataset.tables if name in names]
 
@@ -353,6 +354,7 @@ def write(scorer: Scorer, scored: Scored, folder: Path) -> list[str]:
         )  # fmt: skip
     write_rejected(scored.tables, folder / "rejected")
     lines = account(scorer, scored)
+    lines += entities.search(scorer.entities, scored.tables, folder)[1]
     (folder / "summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
 

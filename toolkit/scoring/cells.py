@@ -14,7 +14,7 @@ import numpy as np
 from sqlglot import exp
 
 from toolkit.config.calendars import Calendar
-from toolkit.config.features import Attributes
+from toolkit.config.features import Attributes, Expressions
 from toolkit.config.tables import Column, Table
 from toolkit.data import contract, ingest, sql
 from toolkit.data.contract import A_NAME
@@ -27,6 +27,7 @@ from toolkit.models.encode import shortened
 from toolkit.prepare import cohort as cohorts
 from toolkit.prepare.cohort import COHORT
 from toolkit.prepare.compiled import Declaration
+from toolkit.prepare.expressions import compile_expressions
 from toolkit.prepare.features import compile_set
 
 QUERY, INSIDE, NOBODY = "@one row", "@inside", "@nobody"
@@ -70,8 +71,18 @@ class Cells:
         tree = tree.select(sql.named(exp.Is(this=col(ROW, COHORT), expression=exp.null()), "@outside"))
         tree = tree.select(*(sql.named(col(c, TYPED), f"@{c}") for c in self.checked))
         self.features: list[str] = []
-        for set_name, node in declared.features.items():
-            part = compile_set(set_name, node, tables, cohorts.looking_back(declared.cohort), frozenset())  # type: ignore[arg-type]
+        frame = cohorts.looking_back(declared.cohort)
+        parts = {
+            set_name: compile_set(set_name, node, tables, frame, frozenset())  # type: ignore[arg-type]
+            for set_name, node in declared.features.items()
+            if not isinstance(node, Expressions)
+        }
+        made = {
+            set_name: compile_expressions(set_name, node, parts, frame)
+            for set_name, node in declared.features.items()
+            if isinstance(node, Expressions)
+        }
+        for set_name, part in (parts | made).items():
             own = f"@set {set_name}"
             steps.append((own, part.query.tree))
             same = exp.EQ(this=col(ROW, COHORT), expression=col(ROW, own))
@@ -137,6 +148,7 @@ def _columns_are_enough(declared: Declaration) -> None:
     for name, node in declared.features.items():
         own = isinstance(node, Attributes) and node.table == entity
         own |= isinstance(node, Calendar) and node.table in (None, entity)
+        own |= isinstance(node, Expressions)  # of the other sets' features
         if not own:
             raise ConfigError(
                 f"feature set `{name}` is made of more than the columns of `{entity}`",

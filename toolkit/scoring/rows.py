@@ -5,7 +5,8 @@
 
 A row is written in one of two forms:
 
-- by features, as the bundle names them (`rows.names`), with the values that batch scoring would compute;
+- by features, as the bundle names them (`rows.names`), with the values that batch scoring would compute; expressions
+  over them are computed, where a row does not name them;
 - where the features are made of the entity table's own columns alone (`rows.cells`), by those columns, as a
   file would hold them: contract, derived columns and features are the declared ones.
 
@@ -33,6 +34,7 @@ from toolkit.modalities import NOTHING
 from toolkit.models.interface import Fitted
 from toolkit.scoring.batch import Said, say
 from toolkit.scoring.cells import Cells
+from toolkit.scoring.made import Made
 
 ONE = np.zeros(1, np.intp)
 LONGEST = 1_000_000  # characters of a row's JSON
@@ -69,6 +71,7 @@ class Rows:
             self.cells = Cells(scorer.declaration, scorer.labels)
         except ConfigError as error:
             self.why_not = error.what
+        self.made = Made(scorer.declaration.features, tuple(scorer.encoder.columns))
         self.notes = _notes(scorer)
         self._undecided = _undecided(scorer)
         self._features = frozenset(self.names)
@@ -95,6 +98,11 @@ class Rows:
         """
         features, answer = self._read(row)
         X, unseen = self.scorer.encoder.row(features)
+        if made := self.made.of(features, X):
+            X, unseen = self.scorer.encoder.row({**features, **made})
+            answer["absent"] = [name for name in answer["absent"] if name not in made]
+            if not answer["absent"]:
+                del answer["absent"]
         if unseen:
             answer["unseen"] = unseen
         with self._threads.limit(limits=1):

@@ -27,7 +27,7 @@ def light(page: Array, dpi: int, strength: float, rng: np.random.Generator) -> A
 
 def rotation(page: Array, dpi: int, strength: float, rng: np.random.Generator) -> Array:
     """By 90, 180 or 270 degrees; otherwise light."""
-    return light(np.ascontiguousarray(np.rot90(page, rng.integers(1, 4))), dpi, strength, rng)
+    return light(np.ascontiguousarray(np.rot90(page, int(rng.integers(1, 4)))), dpi, strength, rng)
 
 
 def skew(page: Array, dpi: int, strength: float, rng: np.random.Generator) -> Array:

@@ -187,9 +187,9 @@ def _state(rng: random.Random, born_digital: float) -> tuple[str, str, float, in
         return "pdf", "clean", 0.0, 0
     if drawn < born_digital + TEXT_FILES:
         return "text", "clean", 0.0, 0
-    damage, form, dpi = (
-        rng.choices(list(shares), list(shares.values()))[0] for shares in (DAMAGE, FORMS, DPI)
-    )
+    damage = rng.choices(list(DAMAGE), list(DAMAGE.values()))[0]
+    form = rng.choices(list(FORMS), list(FORMS.values()))[0]
+    dpi = rng.choices(list(DPI), list(DPI.values()))[0]
     if damage == "photo":
         form = "jpeg"
     if damage == "fax":

@@ -152,22 +152,21 @@ class Sheets:
     # what is drawn
 
     def breadth(self, words: Sequence[Word], font: str, size: float) -> float:
-        from reportlab.pdfbase.pdfmetrics import stringWidth
-
-        return sum(stringWidth(f"{word} ", self._font(word, mark, font), size) for word, mark in words)
+        """Width of a line of words, in points."""
+        steps = self._steps(words, font, size)
+        return sum(width for width, _ in steps) + sum(gap for _, gap in steps[:-1])
 
     def broken(self, words: Sequence[Word], width: float, font: str, size: float) -> list[list[Word]]:
         """Words in lines that fit the width."""
-        lines: list[list[Word]] = [[]]
-        room = width
-        for word in words:
-            needs = self.breadth([word], font, size)
-            if lines[-1] and needs > room + 0.25 * size:
+        lines: list[list[Word]] = []
+        room = 0.0
+        for word, (wide, gap) in zip(words, self._steps(words, font, size), strict=True):
+            if not lines or wide > room:
                 lines.append([])
                 room = width
             lines[-1].append(word)
-            room -= needs
-        return lines if lines[0] else []
+            room -= wide + gap
+        return lines
 
     def at(
         self, words: Sequence[Word], x: float, y: float, width: float, font: str, size: float,
@@ -176,15 +175,15 @@ class Sheets:
         """A line at a place; `new=False`: read on in the line before."""
         if not words:
             return
-        spare = width - self.breadth(words, font, size) + self.breadth([("", None)], font, size)
+        steps = self._steps(words, font, size)
+        spare = width - sum(wide + gap for wide, gap in steps) + steps[-1][1]
         stretch = spare / (len(words) - 1) if align == "justified" and len(words) > 3 else 0.0
         x += max(0.0, {"centre": spare / 2, "right": spare}.get(align, 0.0))
         self.canvas.setFillColorRGB(*colour)
         for begin, end, used in self._runs(words, font):
-            run = words[begin:end]
             self.canvas.setFont(used, size)
-            self.canvas.drawString(x, y, " ".join(word for word, _ in run), wordSpace=stretch)
-            x += self.breadth(run, font, size) + stretch * len(run)
+            self.canvas.drawString(x, y, " ".join(word for word, _ in words[begin:end]), wordSpace=stretch)
+            x += sum(wide + gap + stretch for wide, gap in steps[begin:end])
         page = self.pages[-1]
         text = " ".join(word for word, _ in words)
         if new or not page.lines:
@@ -279,12 +278,23 @@ class Sheets:
         self.canvas.setLineWidth(rng.uniform(0.8, 1.8))
         self.canvas.drawPath(path, stroke=1, fill=0)
 
-    def _font(self, word: str, mark: Entity | None, font: str) -> str:
-        return self.style.fill if mark is not None and self.style.fill else font
+    def _fonts(self, words: Sequence[Word], font: str) -> list[str]:
+        return [self.style.fill if mark is not None and self.style.fill else font for _, mark in words]
+
+    def _steps(self, words: Sequence[Word], font: str, size: float) -> list[tuple[float, float]]:
+        """Width of each word, and of the gap after it: the wider of the blanks of its font and the next one's."""
+        from reportlab.pdfbase.pdfmetrics import stringWidth
+
+        fonts = self._fonts(words, font)
+        blank = {used: stringWidth(" ", used, size) for used in {*fonts}}
+        return [
+            (stringWidth(word, used, size), max(blank[used], blank[following]))
+            for (word, _), used, following in zip(words, fonts, [*fonts[1:], *fonts[-1:]], strict=True)
+        ]
 
     def _runs(self, words: Sequence[Word], font: str) -> list[tuple[int, int, str]]:
         """Stretches of words that are set in one font."""
-        fonts = [self._font(word, mark, font) for word, mark in words]
+        fonts = self._fonts(words, font)
         edges = [i for i in range(len(words)) if not i or fonts[i] != fonts[i - 1]]
         return [
             (begin, end, fonts[begin]) for begin, end in zip(edges, [*edges[1:], len(words)], strict=True)

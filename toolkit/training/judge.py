@@ -152,7 +152,7 @@ def choose_models(config: Config, outcome: Outcome) -> None:
 def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.ndarray]) -> None:
     """Project the chosen models' probabilities of nested targets on the declared order; nest their decisions.
 
-    The decisions of one threshold for all, too: what thresholds by group cost is the difference from them.
+    Their validation figures are taken anew: those of other models, which nothing corrects, stay. The decisions of one threshold for all, too: what thresholds by group cost is the difference from them.
     """
     for chain in config.coherent:
         chosen = {target: outcome.scores[(outcome.chosen(target).model, target)] for target in chain}
@@ -164,6 +164,11 @@ def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.nd
         outcome.coherence[" <= ".join(chain)] = corrected
         for target, scores in chosen.items():
             scores.probability, scores.decision = probability[target], decision[target]
+            index = next(i for i, task in enumerate(outcome.tasks) if task.name == target)
+            y = outcome.y[: outcome.n_valid, index]
+            outcome.chosen(target).validation = measured(
+                config, outcome.tasks[index], y, scores, slice(0, outcome.n_valid), ~np.isnan(y)
+            )
 
 
 # --- on test rows -----------------------------------------------------------------------------------
@@ -173,8 +178,8 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
     """Metrics on the test rows with intervals by entity bootstrap; margins over the rule; groups; lists."""
     test = slice(outcome.n_valid, None)
     rows = outcome.rows[test]
-    replicates = config.evaluation.bootstrap
-    boot = EntityBootstrap(matrix.entity[rows], replicates, config.seed) if replicates else None
+    replicates, drawn = config.evaluation.bootstrap, matrix.drawn[rows]
+    boot = EntityBootstrap(drawn, replicates, config.seed) if replicates else None
     by = {"cutoff": lists_of(matrix, rows)} | {
         s: segment(matrix, s, rows) for s in config.evaluation.segments
     }
@@ -196,9 +201,7 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
             if boot is not None and has.any():
                 draws[candidate.model] = resampled(config, boot, task, y, scores, test, has)
                 candidate.intervals = {name: interval(d) for name, d in draws[candidate.model].items()}
-                candidate.beats_chance = _beats_chance(
-                    task, candidate, y, scores.score[test], matrix.entity[rows]
-                )
+                candidate.beats_chance = _beats_chance(task, candidate, y, scores.score[test], drawn)
             if task.type == "multiclass":
                 candidate.per_class = _per_class(boot, task, y, scores, test, has)
             if candidate.chosen:
@@ -227,7 +230,7 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
                 candidate.behind = _over(headline, chosen, candidate, draws)
         if wanted := config.listing.tiers_for(task.name, task.type):
             probability = outcome.scores[(chosen.model, task.name)].probability[test]
-            outcome.tiers[task.name] = tiers.judge(y, probability, wanted, matrix.entity[rows], boot)
+            outcome.tiers[task.name] = tiers.judge(y, probability, wanted, drawn, boot)
         if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
             outcome.fairness[task.name] = judged
         if task.type == "binary":

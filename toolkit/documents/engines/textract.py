@@ -14,6 +14,7 @@ from toolkit.errors import ConfigError, DataError
 
 MOST_BYTES = 5_000_000  # of a picture sent in the request itself; larger ones are sent as JPEG
 MOST_SIDE = 10_000  # pixels
+ATTEMPTS = 6
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 REFUSED = {
     "AccessDeniedException",
@@ -72,7 +73,9 @@ class Textract:
             aws_session_token=os.environ.get("AWS_SESSION_TOKEN"),
             # `standard` waits longer after each refusal, with jitter, and knows Textract's words for throttling.
             config=Config(
-                connect_timeout=10, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 6}
+                connect_timeout=10,
+                read_timeout=60,
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             ),
         )
 

@@ -43,7 +43,8 @@ class Backbone(nn.Module):
     def __init__(self, model: nn.Module, facts: Mapping[str, Any]) -> None:
         super().__init__()
         self.model, self.facts = model, dict(facts)
-        if any(True for _ in getattr(model, "pooler", nn.Identity()).parameters()):
+        pooler = getattr(model, "pooler", None)
+        if isinstance(pooler, nn.Module) and list(pooler.parameters()):
             model.register_module("pooler", None)  # is not used here, and many a file has no weights for it
         self.size: tuple[int, int] | None = tuple(facts["size"]) if facts["size"] else None
         self.width = int(facts["width"])
@@ -122,7 +123,7 @@ def read(name: str) -> Backbone:
                 output_loading_info=True,
                 dtype=torch.float32,
             )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # whatever a foreign file makes a parser raise
         raise ConfigError(
             f"the backbone `{name}` cannot be read",
             where=WHERE,
@@ -167,7 +168,12 @@ def _folder(name: str) -> Path:
         return own
     if own.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         near = [str(one) for one in own.parent.iterdir() if one.is_dir()] if own.parent.is_dir() else []
-        raise ConfigError(f"there is no folder `{name}`", where=WHERE, fix=did_you_mean(name, near))
+        fix = (
+            did_you_mean(name, near)
+            if near
+            else "a folder with config.json and model.safetensors, or owner/name"
+        )
+        raise ConfigError(f"there is no folder `{name}`", where=WHERE, fix=fix)
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
