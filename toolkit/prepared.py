@@ -71,6 +71,7 @@ def prepare(config: Config, work: Workplace) -> Prepared:
     matrix.cluster = clusters(config.evaluation.draw_by, tables, matrix.entity)
     protected.check(compiled.protected, matrix.protected, compiled.features)
     seen += protected.gaps(matrix.protected)
+    matrix.unit = together(config, tables, matrix)
     for note in matrix.notes():
         log.warning("%s", note)
     assignments = splits(config, compiled, matrix)
@@ -105,11 +106,27 @@ def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignmen
     )
 
 
+def together(config: Config, tables: Tables, matrix: Matrix) -> np.ndarray | None:
+    """What is dealt as one wherever rows are dealt: as the split says; near duplicates of documents in any case.
+
+    Texts [rows]; None where it is the entity.
+    """
+    column = getattr(config.split, "together", None) or (TWIN if has_twins(tables) else None)
+    if column is None:
+        return None
+    said = of_entities(column, tables, matrix.entity)
+    return np.where(pd.isna(said), matrix.entity, said)
+
+
+def has_twins(tables: Tables) -> bool:
+    """Is the entity a document, whose near duplicates are known?"""
+    entity = tables.dataset.entity
+    return made(tables.dataset, entity) == "documents" and TWIN in tables[entity].columns
+
+
 def twins_across(tables: Tables, matrix: Matrix, assignment: Assignment) -> list[str]:
     """Lines on near duplicates of documents on both sides of a split."""
-    if made(tables.dataset, tables.dataset.entity) != "documents":
-        return []
-    if TWIN not in tables[tables.dataset.entity].columns:
+    if not has_twins(tables):
         return []
     return twins.across(matrix.entity, of_entities(TWIN, tables, matrix.entity), assignment)
 

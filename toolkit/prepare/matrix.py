@@ -70,7 +70,8 @@ class Matrix:
     [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
     worth: target → what each row brings [rows], where that is declared; sequences, graphs, texts, images: what
     rows have besides columns; protected: attribute → its group of each row, missing where it is not known
-    [rows]; cluster: what intervals draw in place of entities, of `evaluation.draw_by` [rows].
+    [rows]; cluster: what intervals draw in place of entities, of `evaluation.draw_by` [rows]; unit: what stays in
+    one fold where rows are dealt anew, in place of entities, texts [rows].
     """
 
     entity: np.ndarray
@@ -86,10 +87,16 @@ class Matrix:
     images: tuple[Images, ...] = ()
     protected: dict[str, pd.Categorical] = field(default_factory=dict)
     cluster: np.ndarray | None = None
+    unit: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entity)
+
+    @property
+    def dealt_by(self) -> np.ndarray:
+        """What rows are dealt to folds by [rows]."""
+        return self.entity if self.unit is None else self.unit
 
     @property
     def drawn(self) -> np.ndarray:

@@ -106,7 +106,7 @@ def run_split(
     eligible = {task.name: matrix.eligible[task.name][rows] for task in tasks}
     held = Held(
         X_eval, besides, lists_of(matrix, rows), places(matrix.entity[rows]), eligible,
-        deal(matrix.entity[valid_rows], config.seed),
+        deal(matrix.dealt_by[valid_rows], config.seed),
     )  # fmt: skip
     folds = partial(tuning_folds, config, compiled, matrix, assignment, material)
     declared, outcome.studies = tune(

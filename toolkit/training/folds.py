@@ -53,7 +53,7 @@ class Fold:
 class Ground:
     """What the models of a split are fitted on, and how: what a stack needs to fit its members again.
 
-    rows: entity and cutoff of the training rows; spans: what must have ended before a cutoff predicts, None
+    rows: what the training rows are dealt by (entities, or what stays together), and their cutoffs; spans: what must have ended before a cutoff predicts, None
     where the split does not look at time; fit: (name in progress and cache, model, material) → fitted, seconds,
     or UnfitError; failed: models that could not be fitted and are left out → what is said of them.
     """
@@ -69,7 +69,9 @@ class Ground:
         cls, config: Config, compiled: Compiled, matrix: Matrix, train_rows: np.ndarray, material: Material,
         fit: Callable[[str, Any, Material], tuple[Fitted, float]],
     ) -> Ground:  # fmt: skip
-        rows = Rows(matrix.entity[train_rows], matrix.cutoff[train_rows], config.seed, config.cohort.timezone)
+        rows = Rows(
+            matrix.dealt_by[train_rows], matrix.cutoff[train_rows], config.seed, config.cohort.timezone
+        )
         spans = None
         if isinstance(config.split, TemporalSplit | RollingSplit):
             spans = [target.horizon for target in compiled.targets.values() if target.horizon]
