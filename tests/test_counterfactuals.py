@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from toolkit import bundling
 from toolkit.actions.counterfactual_words import Words
-from toolkit.actions.counterfactuals import aim_of, check
+from toolkit.actions.counterfactuals import Helped, aim_of, check, left_behind
 from toolkit.cli.main import main
 from toolkit.config.counterfactual import Change, Changes, wrong
 from toolkit.config.listing import Listing
@@ -380,6 +380,30 @@ class TestWhatCannotBeChanged:
         assert able == []
         assert set(idle) == {"questions", "plan", "gone"}
 
+    def test_what_is_made_of_the_same_rows_and_not_tied_is_named(self) -> None:
+        """More days with use leave the last use where it was, unless the two are tied."""
+
+        def feature(name: str, window: str, *sources: tuple[str, str]) -> Feature:
+            return Feature(f"use.{name}", "use", "numeric", None, frozenset(sources), window, name)
+
+        clock = ("use", "day")
+        features = [
+            feature("days_7d", "7 days", clock), feature("days_30d", "30 days", clock),
+            feature("days_since_last", "all", clock), feature("calls_7d", "7 days", clock, ("use", "calls")),
+            feature("notes_7d", "7 days", ("notes", "day")), feature("age", "always", clock),
+        ]  # fmt: skip
+
+        def left(*tied: str) -> list[str]:
+            change = Change(also=[f"use.{name}" for name in tied])
+            node = Changes(kind="changes", above=0.5, features={"use.days_7d": change})
+            return left_behind(node, features)
+
+        assert left() == ["use.days_30d", "use.days_since_last", "use.calls_7d"]
+        assert left("days_30d") == ["use.days_since_last", "use.calls_7d"]
+        said = Helped([], [], {}, left("days_30d")).lines("calls")
+        assert "2 move by themselves or not at all (`use.days_since_last`, `use.calls_7d`)" in said[-1]
+        assert len(Helped([], [], {}, []).lines("calls")) == len(said) - 1
+
 
 class TestTime:
     def test_a_row_that_takes_too_long_gets_the_best_so_far_and_is_told_so(self, world: World) -> None:
@@ -518,7 +542,9 @@ class TestBesideTheList:
         assert (told.after[done].astype(float) >= 0.6).all()
         said = wanted.set_index("id").what_would_help[told.id[done]]
         assert said.str.contains(r"would bring it to 0\.6 or more \(0\.\d{3} → 0\.\d{3}\)").all()
-        assert "counterfactuals.csv: what would help" in (finished / "run/run.log").read_text()
+        log = (finished / "run/run.log").read_text()
+        assert "counterfactuals.csv: what would help" in log
+        assert "not counted anew" not in log  # these are columns, and no windows of the same rows
 
     def test_the_report_says_it_of_the_five_entities_and_the_drivers_are_a_file(self, finished: Path) -> None:
         page = (finished / "run/report.html").read_text()

@@ -164,6 +164,20 @@ class TestWhatCannotBeTold:
         assert found.groups[-1].rates["selection_rate"] == 0
         assert found.of("demographic_parity_ratio").value > 0
 
+    def test_a_group_that_is_called_unknown_is_one_like_others(self) -> None:
+        y, decision, _, groups = world()
+        gone = np.arange(len(y)) % 4 == 0
+        named = groups.rename_categories({groups.categories[0]: "unknown"})
+        some = pd.Categorical.from_codes(np.where(gone, -1, groups.codes), categories=named.categories)
+        found = compare(y, decision, some, attribute="g", least=50)
+        plain = compare(
+            y, decision, pd.Categorical.from_codes(some.codes, groups.categories), attribute="g", least=50
+        )
+        assert [g.name for g in found.groups] == ["unknown", *(g.name for g in plain.groups[1:-1]), "missing"]
+        assert [g.rates for g in found.groups] == [g.rates for g in plain.groups]
+        assert found.of("demographic_parity_ratio").value == plain.of("demographic_parity_ratio").value
+        assert [g.name for g in found.known] == list(named.categories)
+
     def test_an_attribute_that_most_rows_lack_is_not_compared(self) -> None:
         y, decision, _, groups = world()
         gone = np.arange(len(y)) % 10 < 6

@@ -331,6 +331,12 @@ def test_coherent_targets_are_projected_on_their_order(tmp_path: Path) -> None:
     narrow, wide = (outcome.scores[("forest", name)].probability for name in ("soon", "late"))
     assert (narrow <= wide).all()
     assert outcome.coherence["soon <= late"].share == pytest.approx(crossed.mean())
+    n, task = outcome.n_valid, outcome.tasks[0]
+    y = outcome.y[:n, 0]
+    for made_so in (free, outcome):  # what is reported of validation rows is of what they are given
+        brier = np.mean((made_so.scores[("forest", "soon")].probability[:n] - y) ** 2)
+        (forest,) = (one for one in made_so.of(task.name) if one.model == "forest")
+        assert forest.validation["brier"] == pytest.approx(brier)
     same = ~crossed
     assert np.array_equal(narrow[same], free.scores[("forest", "soon")].probability[same])
 

@@ -500,6 +500,32 @@ class TestMistakes:
             work.write({"conf/playbook/plays.yaml": f"kind: rules\n{yaml.safe_dump(yaml.safe_load(rule))}"})
             assert "label" in work.refused("plan", "recipe=flat", "listing=calls", "playbook=plays")
 
+    @pytest.mark.parametrize(
+        ("rest", "rule", "where"),
+        [
+            ("columns: {town: town}\nmissing: {town: here}\n", 'message: "{town}"', "playbook.columns.town"),
+            ("", "when: {where: town > 'B'}", "playbook.rules.one.when.where"),
+            ("", "owner: {column: town, otherwise: Bob}", "playbook.rules.one.owner.column"),
+        ],
+        ids=["message", "condition", "owner"],
+    )
+    def test_a_protected_attribute_is_read_only_where_that_is_declared(
+        self, work: Work, rest: str, rule: str, where: str
+    ) -> None:
+        pytest.importorskip("fairlearn")
+        work.write(FILES | shop())
+        work.write({
+            "conf/features/profile.yaml": "kind: attributes\ntable: clients\ncolumns: [age]\n",
+            "conf/playbook/plays.yaml": f"kind: rules\n{rest}rules:\n  one: {{action: Call, {rule}}}\n",
+        })  # fmt: skip
+        said = work.refused("plan", *WORDS, "+fairness.attributes.home={column: town}")
+        assert "the playbook reads `town`, the protected attribute `home`" in said
+        assert where in said
+        assert "in_playbook: true" in said
+        allowed = work.run("plan", *WORDS, "+fairness.attributes.home={column: town, in_playbook: true}")
+        assert allowed.code == 0, allowed.err
+        assert "the playbook may read it" in allowed.out
+
     def test_a_feature_that_is_called_nothing_is_no_reason(self, work: Work) -> None:
         listing = LISTING + "words: {profile.age: ''}\n"
         work.write({**FILES, **shop(), "conf/listing/calls.yaml": listing})

@@ -189,6 +189,35 @@ tables:
         with pytest.raises(DataError, match="none of the cohort"):
             one.score(row | {"age": -1})  # stands for a missing age
 
+    def test_expressions_over_features_are_computed(self, work: Work) -> None:
+        work.write(flat_files())
+        work.write({
+            "conf/features/made.yaml": """\
+kind: expressions
+features:
+  third: columns.price / 3 + coalesce(columns.age, 50)
+  planned: CASE WHEN columns.plan = 'a' THEN 1 WHEN columns.plan IS NULL THEN 2 ELSE 0.1 END
+""",
+            "conf/features/columns.yaml": "kind: attributes\ntable: rows\ncolumns: [plan, age, price]\n",
+        })  # fmt: skip
+        run = bundle_of(work, "recipe=flat", "model=[lightgbm]", "features=[columns,made]")
+        scored, one = in_batch(run), Rows.read(run / "bundle")
+        given = as_rows(scored)
+        bare = [{name: v for name, v in row.items() if not name.startswith("made.")} for row in given]
+        assert differs(one, scored, bare) == differs(one, scored, given) == 0
+        for row, short in zip(given[:50], bare[:50], strict=True):  # and the features are the same to the bit
+            features = one.made.of(short, one.scorer.encoder.row(short)[0])
+            for name, value in features.items():
+                assert (value is None and row[name] is None) or np.float32(value) == np.float32(row[name])
+        raw = pd.read_csv(work.folder / "data/rows.csv", sep=";", dtype=str, keep_default_na=False)
+        by_column = raw.set_index("id", drop=False).loc[scored.matrix.entity[:80]]
+        assert differs(one, scored, by_column.to_dict("records")) == 0
+
+        assert "absent" not in one.score(bare[0])
+        assert one.score({"columns.plan": "a"})["absent"] == ["columns.age", "columns.price", "made.third"]
+        said = one.score(given[0] | {"made.third": 900.0})  # what a row says itself is not computed
+        assert said != one.score(given[0])
+
 
 class TestWhatAnAnswerSays:
     def test_whose_row_it_is_what_was_never_seen_and_what_it_lacks(self, flat: Path) -> None:

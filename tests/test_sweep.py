@@ -9,10 +9,8 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Said, Work
+from conftest import Said, Work, write_files
+from forked import Process, Server
 
 import toolkit
 from toolkit.evaluation.bootstrap import EntityBootstrap, interval
@@ -84,31 +83,35 @@ COMPONENT = Component("trouble", Trouble, build=lambda config: config)
 '''
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What starts sweeps, with a package of models that get into trouble installed."""
+    site = tmp_path_factory.mktemp("site")
+    write_files(site, {
+        "trouble/__init__.py": TROUBLE,
+        "trouble-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n",
+        "trouble-1.0.dist-info/entry_points.txt": "[toolkit.models]\ntrouble = trouble:COMPONENT\n",
+    })  # fmt: skip
+    found = Server(Path(toolkit.__file__).parents[1], site)
+    yield found
+    found.close()
+
+
 class Sweeps:
     """A working folder with models that get into trouble, and the command line as a process."""
 
-    def __init__(self, work: Work) -> None:
-        self.work, self.folder = work, work.folder
+    def __init__(self, work: Work, server: Server) -> None:
+        self.work, self.folder, self.server = work, work.folder, server
         work.write({f"conf/model/{how}.yaml": f"kind: trouble\nhow: {how}\n"
                     for how in ("fine", "mistake", "bug", "die", "wait")})  # fmt: skip
-        work.write({
-            "site/trouble/__init__.py": TROUBLE,
-            "site/trouble-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: trouble\nVersion: 1.0\n",
-            "site/trouble-1.0.dist-info/entry_points.txt": "[toolkit.models]\ntrouble = trouble:COMPONENT\n",
-        })  # fmt: skip
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        root = str(Path(toolkit.__file__).parents[1])
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, str(self.folder / "site")])}
-        return subprocess.Popen(
-            [sys.executable, "-m", "toolkit", "-m", "recipe=shop", *words], cwd=self.folder, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, start_new_session=True,
-        )  # fmt: skip
+    def start(self, *words: str) -> Process:
+        return self.server.start(self.folder, "-m", "recipe=shop", "report.html=false", *words)
 
     def run(self, *words: str) -> Said:
         process = self.start(*words)
-        out, err = process.communicate(timeout=200)
-        return Said(process.returncode, out, err)
+        out, err = process.communicate()
+        return Said(process.returncode or 0, out, err)
 
     def all(self) -> list[Path]:
         return sorted((self.folder / "outputs").glob("*/multirun/*"))
@@ -119,8 +122,8 @@ class Sweeps:
 
 
 @pytest.fixture
-def sweeps(work: Work) -> Sweeps:
-    return Sweeps(work)
+def sweeps(work: Work, server: Server) -> Sweeps:
+    return Sweeps(work, server)
 
 
 def lines(sweep: Path, name: str = "leaderboard.csv") -> list[dict[str, str]]:
@@ -139,7 +142,9 @@ def until(true: Callable[[], Any], seconds: float = 90) -> None:
 
 
 def test_a_sweep_ends_with_a_leaderboard(work: Work) -> None:
-    said = work.run("-m", "recipe=shop", "model=lightgbm,logistic,[logistic,lightgbm]", "seed=1,2")
+    said = work.run(
+        "-m", "recipe=shop", "model=lightgbm,logistic,[logistic,lightgbm]", "seed=1,2", "report.html=false"
+    )
     assert said.code == 0, said.err
     (sweep,) = (work.folder / "outputs/shop/multirun").iterdir()
     assert {path.name for path in sweep.iterdir()} == {
@@ -205,16 +210,21 @@ def test_a_job_gets_its_share_of_the_cores(work: Work, monkeypatch: pytest.Monke
 
 
 def test_threads_are_shared_out_where_none_are_declared(sweeps: Sweeps) -> None:
-    for given, wanted in (("engine.threads=0", max((os.cpu_count() or 1) // 2, 1)), ("engine.threads=3", 3)):
-        assert sweeps.run("seed=1,2", given, "model=fine", *JOBLIB).code == 0
-        for number in range(2):
-            said = (sweeps.only() / str(number) / "config.yaml").read_text()
-            assert f"  threads: {wanted}\n" in said
-        shutil.rmtree(sweeps.only())
+    assert sweeps.run("model=fine", "engine.threads=0,3", *JOBLIB).code == 0
+    for number, wanted in enumerate([max((os.cpu_count() or 1) // 2, 1), 3]):
+        said = (sweeps.only() / str(number) / "config.yaml").read_text()
+        assert f"  threads: {wanted}\n" in said
 
 
 def test_a_folder_of_the_users_choice(work: Work) -> None:
-    words = ("-m", "recipe=shop", "seed=1,2", "hydra.sweep.dir=mine", "hydra.sweep.subdir='s-${seed}'")
+    words = (
+        "-m",
+        "recipe=shop",
+        "seed=1,2",
+        "report.html=false",
+        "hydra.sweep.dir=mine",
+        "hydra.sweep.subdir='s-${seed}'",
+    )
     assert work.run(*words).code == 0
     assert {path.name for path in (work.folder / "mine").iterdir()} >= {"s-1", "s-2", "leaderboard.md"}
     again = work.run(*words)
@@ -233,27 +243,29 @@ def test_a_sweep_over_recipes_lies_in_one_folder(work: Work) -> None:
 # --- failing jobs -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+REASONS = {"mistake": "bad luck with the data", "bug": "a bug in the toolkit: ZeroDivisionError: ours"}
+
+
 @pytest.mark.parametrize(
-    ("how", "code", "reason"),
-    [
-        ("mistake", 2, "bad luck with the data"),
-        ("bug", 1, "a bug in the toolkit: ZeroDivisionError: ours"),
-    ],
+    ("launcher", "bad", "code"),
+    [((), ["mistake"], 2), ((), ["bug"], 1), (JOBLIB, ["mistake", "bug"], 2)],
+    ids=["basic-mistake", "basic-bug", "joblib-both"],
 )
 def test_a_failing_job_leaves_the_others_running(
-    sweeps: Sweeps, launcher: tuple[str, ...], how: str, code: int, reason: str
+    sweeps: Sweeps, launcher: tuple[str, ...], bad: list[str], code: int
 ) -> None:
-    said = sweeps.run(f"model=fine,{how},logistic", "hydra.sweeper.max_batch_size=2", *launcher)
+    models = ["fine", *bad, "logistic"]
+    said = sweeps.run(f"model={','.join(models)}", "hydra.sweeper.max_batch_size=2", *launcher)
     assert said.code == code, said.err
     sweep = sweeps.only()
-    assert {path.name for path in sweep.iterdir() if path.is_dir()} == {"0", "2"}
-    for text in (said.out, (sweep / "leaderboard.md").read_text().replace("\\", "")):
-        assert reason in text
-    assert reason in (sweep / "leaderboard.html").read_text()
+    assert {path.name for path in sweep.iterdir() if path.is_dir()} == {"0", str(len(bad) + 1)}
+    for how in bad:
+        for text in (said.out, (sweep / "leaderboard.md").read_text().replace("\\", "")):
+            assert REASONS[how] in text
+        assert REASONS[how] in (sweep / "leaderboard.html").read_text()
     assert len(lines(sweep)) == 2
-    assert ("Traceback" in said.err) == (how == "bug")
-    assert "2 of 3 jobs done, 1 failed" in said.out
+    assert ("Traceback" in said.err) == ("bug" in bad)
+    assert f"2 of {len(models)} jobs done, {len(bad)} failed" in said.out
 
 
 def test_a_job_that_kills_its_process_is_the_only_one_lost(sweeps: Sweeps) -> None:
@@ -279,12 +291,12 @@ def test_a_mistake_in_one_job_is_told_before_any_starts(work: Work) -> None:
     assert list((work.folder / "outputs").glob("*/multirun/*")) == []
 
 
-def test_the_exit_code_of_other_verbs_comes_from_their_jobs(sweeps: Sweeps) -> None:
-    sweeps.work.write({"recipes/wrong.yaml": "defaults: [shop]\nsplit: {test: {cutoffs: 9}}\n"})
-    for launcher in ((), JOBLIB):
-        said = sweeps.work.process("plan", "-m", "recipe=shop,wrong", *launcher)
-        assert said.code == 2, said
-        assert "train" in said.out  # the plan of the other
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["basic", "joblib"])
+def test_the_exit_code_of_other_verbs_comes_from_their_jobs(work: Work, launcher: tuple[str, ...]) -> None:
+    work.write({"recipes/wrong.yaml": "defaults: [shop]\nsplit: {test: {cutoffs: 9}}\n"})
+    said = (work.process if launcher else work.run)("plan", "-m", "recipe=shop,wrong", *launcher)
+    assert said.code == 2, said
+    assert "train" in said.out  # the plan of the other
 
 
 # --- after a kill -------------------------------------------------------------------------------------
@@ -344,7 +356,7 @@ def test_a_job_that_read_other_data_is_not_compared(sweeps: Sweeps) -> None:
     with open(sweeps.folder / "data/orders.csv", "a") as file:
         file.write("0001,2021-03-01,5.0\n")
     (sweeps.folder / "go").touch()
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate()
     assert process.returncode == 2, err
     assert out.count("table `orders` is not what the newest job read") == 2
     assert [line["setting"] for line in lines(sweeps.only())] == ["model=logistic"]
@@ -355,7 +367,7 @@ def test_workers_end_with_the_sweep_and_the_share_of_cores_does_not_change(sweep
     process = sweeps.start(*words)
     until(lambda: list(sweeps.folder.glob("outputs/*/multirun/*/0/metrics.json"))
           and list(sweeps.folder.glob("outputs/*/multirun/*/.jobs/1.json")))  # fmt: skip
-    process.kill()  # the sweep alone, not its workers
+    os.kill(process.pid, signal.SIGKILL)  # the sweep alone, not its workers
     process.communicate()
 
     def gone() -> bool:
@@ -411,32 +423,41 @@ def test_a_file_of_the_users_is_not_taken_for_hydras(work: Work) -> None:
     assert (work.folder / "mine/multirun.yaml").read_text() == "precious"
 
 
-@pytest.mark.parametrize("change", ["yaml", "words", "environment"])
-def test_another_declaration_is_another_sweep(
-    sweeps: Sweeps, change: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_declaration_is_another_sweep(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_NOTE", "a")
     words = ["model=fine,wait", "description='${oc.env:SHOP_NOTE}'"]
     process = sweeps.start(*words)
     until(lambda: list(sweeps.folder.glob("outputs/*/multirun/*/0/metrics.json")))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
+    killed = sweeps.only()
     (sweeps.folder / "go").touch()
-    if change == "yaml":
-        sweeps.work.write({"conf/cohort/yearly.yaml": 'cutoffs: ["2021-01-02", "2022-01-01"]\n'})
-    elif change == "words":
-        words[0] = "model=wait,fine"
-    else:
-        monkeypatch.setenv("SHOP_NOTE", "b")
-    assert sweeps.run(*words).code == 0
-    assert len(sweeps.all()) == 2
+    yearly = 'cutoffs: ["2021-01-0{}", "2022-01-01"]\n'
+
+    def anew() -> bool:
+        """Whether the command begins a sweep of its own, and does not go on with the killed one."""
+        before = len(sweeps.all())
+        assert sweeps.run(*words).code == 0
+        assert len(sweeps.all()) == before + (not (killed / "leaderboard.md").exists())
+        return not (killed / "leaderboard.md").exists()
+
+    sweeps.work.write({"conf/cohort/yearly.yaml": yearly.format(2)})
+    assert anew()
+    sweeps.work.write({"conf/cohort/yearly.yaml": yearly.format(1)})
+    words[0] = "model=wait,fine"
+    assert anew()
+    words[0] = "model=fine,wait"
+    monkeypatch.setenv("SHOP_NOTE", "b")
+    assert anew()
+    monkeypatch.setenv("SHOP_NOTE", "a")
+    assert not anew()  # the control: all is again as it was
 
 
 def test_an_edit_while_it_runs_is_noticed(sweeps: Sweeps) -> None:
     process = sweeps.start("model=wait,fine")
     until(lambda: list(sweeps.folder.glob("outputs/*/multirun/*/.jobs/0.json")))
     sweeps.work.write({"conf/model/fine.yaml": "kind: trouble\nhow: otherwise\n", "go": ""})
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate()
     assert process.returncode == 2, err
     assert "edited since the sweep began" in out
     assert [line["setting"] for line in lines(sweeps.only())] == ["model=wait"]
@@ -792,7 +813,9 @@ def test_a_secret_is_in_no_file_of_a_sweep(work: Work, monkeypatch: pytest.Monke
 
 
 def test_jobs_that_differ_in_a_secret_only_stay_apart(work: Work) -> None:
-    said = work.run("-m", "recipe=shop", "+vars.api_key=Hunter2abc,Hunter2xyz", "seed=1,2")
+    said = work.run(
+        "-m", "recipe=shop", "+vars.api_key=Hunter2abc,Hunter2xyz", "seed=1,2", "report.html=false"
+    )
     assert said.code == 0, said.err
     (sweep,) = (work.folder / "outputs").glob("*/multirun/*")
     assert {(line["setting"], line["seeds"]) for line in lines(sweep)} == {

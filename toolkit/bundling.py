@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from toolkit import __version__, bundle
 from toolkit.actions import reasons
 from toolkit.bundle.files import read_arrays, write_arrays
 from toolkit.config.counterfactual import Counterfactual
+from toolkit.config.entities import Entities, NoEntities
 from toolkit.config.fairness import Protected
 from toolkit.config.features import Attributes, FeatureSet
 from toolkit.config.listing import Listing
@@ -39,6 +40,8 @@ from toolkit.training.experiment import Outcome
 from toolkit.training.fairness import failed_gates
 from toolkit.training.mitigation import GroupThresholds
 from toolkit.training.threshold import Threshold
+from toolkit.training.triage import Triage
+from toolkit.training.unlike import Guard
 
 FORMAT = 1
 
@@ -66,7 +69,8 @@ class Scorer:
     value in training rows [columns], for reasons; stamps: of `history.frozen`; trained: the newest cutoff;
     told: for each column what reasons call it (None: it is never one), and the number of its story;
     gates: the fairness gates that the run failed;
-    counterfactual: what is said about changes, and the training rows that these are held against.
+    counterfactual: what is said about changes, and the training rows that these are held against;
+    triage: which rows a person should look at.
     """
 
     name: str
@@ -88,7 +92,9 @@ class Scorer:
     told: tuple[tuple[str | None, int], ...] = ()
     gates: tuple[str, ...] = ()
     counterfactual: Counterfactual | None = None
+    entities: Entities = field(default_factory=NoEntities)
     reference: Reference | None = None
+    triage: Triage | None = None
 
 
 def frozen_dataset(dataset: Dataset, tables: Tables) -> Dataset:
@@ -153,7 +159,7 @@ def write(
             "labels": sorted({*compiled.labels, *_dispensable(config, compiled)}), "coherent": config.coherent, "list_size": config.evaluation.list_size, "engine": config.engine.model_dump(mode="json"),
             "feature_names": compiled.names, "listing": config.listing.model_dump(mode="json"), "usual": usual,
             "told": reasons.told(compiled.features, {c for t in compiled.tables.loaded.values() for c in t.columns}, config.listing.words),
-            "playbook": config.playbook.model_dump(mode="json"),
+            "playbook": config.playbook.model_dump(mode="json"), "entities": config.entities.model_dump(mode="json"),
             "trained_at": [cutoff.isoformat() for cutoff in compiled.cutoffs], "stamps": history.frozen(compiled.tables),
             "protected": {one.name: one.node.model_dump(mode="json") for one in _needed(config, compiled)},
             "failed_gates": failed_gates(outcome),
@@ -164,6 +170,11 @@ def write(
         contents[f"models/{name}"] = lambda path, n=name: store.save(
             path, outcome.models[n], outcome.fitted[n]
         )
+    if outcome.triage:
+        contents["triage.json"] = plain(outcome.triage.to_dict())
+        if guard := outcome.triage.guard:
+            contents["guard.safetensors"] = lambda path: write_arrays(path, guard.to_arrays())
+        contents["recipe.json"] |= {"triage": "guarded" if guard else "unguarded"}
     if reference:
         contents["recipe.json"] |= plain({
             "counterfactual": config.counterfactual.model_dump(mode="json"), "reference": reference.names
@@ -220,6 +231,10 @@ def read(folder: Path, accept_gate: bool = False) -> Scorer:
             scorer = replace(
                 scorer, counterfactual=node, reference=Reference.from_arrays(recipe["reference"], arrays)
             )
+        if "triage" in recipe:
+            guarded = recipe["triage"] == "guarded"
+            guard = Guard.from_arrays(read_arrays(found.path("guard.safetensors"))) if guarded else None
+            scorer = replace(scorer, triage=Triage.from_dict(found.json("triage.json"), guard))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             "the bundle's declaration cannot be understood",
@@ -277,4 +292,5 @@ def _parsed(recipe: dict[str, Any], heads: list[dict[str, Any]], encoder: dict[s
         trained=max(map(datetime.fromisoformat, recipe["trained_at"]), default=None),
         told=tuple((text, int(story)) for text, story in recipe.get("told", [])),
         gates=tuple(map(str, recipe.get("failed_gates", ()))),
+        entities=TypeAdapter(Entities).validate_python(recipe.get("entities") or NoEntities()),
     )

@@ -10,14 +10,17 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit.config.schema import ColumnSplit, Config, RandomSplit
+from toolkit.config.schema import ColumnSplit, Config, GroupedSplit, RandomSplit
 from toolkit.config.targets import ColumnTarget
+from toolkit.data.documents import made
 from toolkit.data.tables import Tables
+from toolkit.documents import entities
+from toolkit.documents.tables import TWIN
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.evaluation.fairness import need_fairlearn
 from toolkit.models.formula import Formula, names_in
 from toolkit.prepare import matrix as matrices
-from toolkit.prepare import protected
+from toolkit.prepare import protected, twins
 from toolkit.prepare.found import found
 from toolkit.prepare.frame import link
 from toolkit.prepare.matrix import Compiled, Declaration, Matrix
@@ -28,9 +31,13 @@ log = logging.getLogger("toolkit")
 
 
 def declaration(config: Config) -> Declaration:
-    column = config.split.column if isinstance(config.split, ColumnSplit) else None
+    split, column, key = config.split, None, "split.column"
+    if isinstance(split, ColumnSplit):
+        column = split.column
+    elif isinstance(split, RandomSplit | GroupedSplit):
+        column, key = split.together, "split.together"
     shielded = config.fairness.attributes
-    return Declaration(config.dataset, config.cohort, config.target, config.features, column, shielded)
+    return Declaration(config.dataset, config.cohort, config.target, config.features, column, shielded, key)
 
 
 @dataclass
@@ -50,7 +57,10 @@ def prepare(config: Config, work: Workplace) -> Prepared:
     if declared.protected:
         need_fairlearn()
     with work.stage("reading tables"):
-        tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress)
+        names = {*declared.tables(), *config.entities.tables}
+        only = [name for name in config.dataset.tables if name in names]
+        tables = matrices.load_tables(declared, config.source, work.engine, work.cache, work.progress, only)
+        entities.check(config.entities, tables)
     with work.stage("cohort"):
         compiled = matrices.compile_all(declared, tables, work.engine, work.cache)
         measured = {name for _, used in declared.horizons().values() for name in used}
@@ -58,11 +68,16 @@ def prepare(config: Config, work: Workplace) -> Prepared:
         seen += protected.said(compiled.protected, tables)
     with work.stage("features and targets"):
         matrix = matrices.build(compiled, work.engine, work.cache, work.progress)
+    matrix.cluster = clusters(config.evaluation.draw_by, tables, matrix.entity)
     protected.check(compiled.protected, matrix.protected, compiled.features)
     seen += protected.gaps(matrix.protected)
+    matrix.unit = together(config, tables, matrix)
     for note in matrix.notes():
         log.warning("%s", note)
-    return Prepared(tables, compiled, matrix, splits(config, compiled, matrix), seen)
+    assignments = splits(config, compiled, matrix)
+    for note in (near := twins_across(tables, matrix, assignments[-1])):
+        log.warning("%s", note)
+    return Prepared(tables, compiled, matrix, assignments, [*seen, *near])
 
 
 def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignment]:
@@ -84,11 +99,36 @@ def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignmen
             )
         strata = matrix.values[name]
     said = None
-    if isinstance(config.split, ColumnSplit):
-        said = of_entities(config.split.column, compiled.tables, matrix.entity)
+    if (column := declaration(config).split) is not None:
+        said = of_entities(column, compiled.tables, matrix.entity)
     return assign(
         config.split, matrix.entity, matrix.cutoff, spans, config.seed, strata, config.cohort.timezone, said
     )
+
+
+def together(config: Config, tables: Tables, matrix: Matrix) -> np.ndarray | None:
+    """What is dealt as one wherever rows are dealt: as the split says; near duplicates of documents in any case.
+
+    Texts [rows]; None where it is the entity.
+    """
+    column = getattr(config.split, "together", None) or (TWIN if has_twins(tables) else None)
+    if column is None:
+        return None
+    said = of_entities(column, tables, matrix.entity)
+    return np.where(pd.isna(said), matrix.entity, said)
+
+
+def has_twins(tables: Tables) -> bool:
+    """Is the entity a document, whose near duplicates are known?"""
+    entity = tables.dataset.entity
+    return made(tables.dataset, entity) == "documents" and TWIN in tables[entity].columns
+
+
+def twins_across(tables: Tables, matrix: Matrix, assignment: Assignment) -> list[str]:
+    """Lines on near duplicates of documents on both sides of a split."""
+    if not has_twins(tables):
+        return []
+    return twins.across(matrix.entity, of_entities(TWIN, tables, matrix.entity), assignment)
 
 
 def of_entities(column: str, tables: Tables, entity: np.ndarray) -> np.ndarray:
@@ -98,6 +138,23 @@ def of_entities(column: str, tables: Tables, entity: np.ndarray) -> np.ndarray:
     rows = pq.read_table(table.path, columns=list(dict.fromkeys([key, column])))
     texts = pd.Series(rows[column].cast(pa.string()).to_numpy(), rows[key].to_numpy(), object)
     return texts.reindex(entity).to_numpy()
+
+
+def clusters(column: str | None, tables: Tables, entity: np.ndarray) -> np.ndarray | None:
+    """What intervals draw, as texts [rows]: the column's value; an entity without one is drawn by itself."""
+    if column is None:
+        return None
+    known = tables[tables.dataset.entity].columns
+    if column not in known:
+        raise ConfigError(
+            f"`evaluation.draw_by` names `{column}`, which is no column of table `{tables.dataset.entity}`",
+            where="evaluation.draw_by",
+            fix=did_you_mean(column, known),
+        )
+    found = of_entities(column, tables, entity)
+    return np.array(
+        [f"={v}" if isinstance(v, str) else str(e) for v, e in zip(found, entity, strict=True)], object
+    )
 
 
 def check_names(config: Config, features: list[str]) -> None:

@@ -97,3 +97,4 @@ class Registry:
 
 models = Registry("models")
 worlds = Registry("worlds")
+validators = Registry("validators")

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from toolkit import __version__, bundling, plan
-from toolkit.actions import counterfactuals, listing, playbook, ranked, reasons, what_if
+from toolkit.actions import counterfactuals, entities, listing, playbook, ranked, reasons, review, what_if
 from toolkit.actions.enrichment import lists as enriching
 from toolkit.config.schema import Config
 from toolkit.prepare import matrix as matrices
@@ -26,6 +26,7 @@ from toolkit.report.explain import Explained, explain
 from toolkit.report.gather import gather
 from toolkit.runfolder import aside, write_json
 from toolkit.tracking import track
+from toolkit.training import triage
 from toolkit.training.experiment import Outcome, run_split
 from toolkit.training.fairness import failed_gates
 from toolkit.warned import Warned
@@ -67,8 +68,10 @@ def run(
             features = [feature.name for feature in prepared.compiled.features]
             check_names(config, features)
             ranked.check(config, features, prepared.tables)
-            playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+            made = prepared.compiled
+            playbook.check(config, made.features, prepared.tables, made.labels, made.protected)
             explaining.check(config)
+            triage.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
             counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
             what_if.check(config, prepared.compiled.features, prepared.tables)
             notes = ranked.unheard(config, prepared.compiled.features)
@@ -99,6 +102,7 @@ def run(
                 (place.path / "plan.txt").write_text(plan.text(config, prepared), encoding="utf-8")
                 record.write_data(prepared, place.path)
                 record.write_outcome(config, prepared, outcome, place.path)
+                review.of_run(prepared, outcome, config.cohort.timezone, place.path)
                 usual = reasons.usual(prepared.matrix, outcome, config.seed)
                 known = counterfactuals.reference(config, prepared.matrix, outcome)
                 bundling.write(config, prepared.compiled, outcome, place.path / "bundle", usual, known)
@@ -113,6 +117,12 @@ def run(
                     with work.stage("enrichment", told=False):
                         told = enriching.of_lists(enriches, lists, place.path, work.progress)
                     log.info("%s", "\n".join(told))
+            extracted, entity_lines = None, list[str]()
+            if config.entities.tables:
+                with work.stage("entities"):
+                    extracted, entity_lines = entities.search(
+                        config.entities, prepared.tables, place.path, work.progress
+                    )
             explained: dict[str, Explained] = {}
             if config.report.html and config.report.explain:
                 with work.stage("explaining"):
@@ -133,12 +143,14 @@ def run(
                             tuned=[Tuned(n, s.metric, s.trials, s.importance) for n, s in outcome.studies.items()],
                             next_lists={one.ranked.target: one.beginning() for one in lists if one.chosen},
                             tables={path.name: path.read_bytes() for path in place.path.glob(record.FAIRNESS)},
+                            extracted=extracted,
                         ),
                         place.path / "report.html",
                     )  # fmt: skip
             facts = record.facts_of(config, prepared, backtest, work, begun)
             facts["warnings"] = warned.lines() if warned else []
             facts["actions"] = [line for one in lists if one.played for line in one.played.lines(one.stem)]
+            facts["entities"] = entity_lines
             log_warnings(facts["warnings"])
             for gate in failed_gates(outcome):
                 log.error("the run fails its fairness gate: %s", gate)

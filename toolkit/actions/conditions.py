@@ -17,10 +17,14 @@ from toolkit.errors import ConfigError, DataError
 TABLE, AT = "rows", "@at"
 
 
+def read_in(node: Rules, known: Sequence[str]) -> dict[str, list[str]]:
+    """Rule with a condition → the features and columns that it reads. Raises ConfigError for one that is not admitted."""
+    return {name: sorted(tree.columns) for name, tree in _admitted(node, known).items()}
+
+
 def read_by(node: Rules, known: Sequence[str]) -> list[str]:
     """The features and columns that conditions read. Raises ConfigError for one that is not admitted."""
-    trees = _admitted(node, known).values()
-    return list(dict.fromkeys(name for tree in trees for name in sorted(tree.columns)))
+    return list(dict.fromkeys(name for names in read_in(node, known).values() for name in names))
 
 
 def holding(node: Rules, cells: Mapping[str, Any], size: int) -> dict[str, np.ndarray]:

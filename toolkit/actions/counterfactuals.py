@@ -43,11 +43,13 @@ COLUMN = "what_would_help"
 
 @dataclass(frozen=True)
 class Helped:
-    """Of some rows: what was found for each, and the same in words; idle: features that nothing moves → why."""
+    """Of some rows: what was found for each, and the same in words; idle: features that nothing moves → why;
+    left: of `left_behind`."""
 
     found: list[Found]
     said: list[str]
     idle: dict[str, str]
+    left: Sequence[str] = ()
 
     def lines(self, stem: str) -> list[str]:
         """What to say of a list's rows."""
@@ -56,7 +58,14 @@ class Helped:
         lines = [
             f"{stem}.counterfactuals.csv: what would help {len(self.found):,} rows: {told or 'none needs it'}"
         ]
-        return lines + [f"  `{name}` {why}" for name, why in self.idle.items()]
+        lines += [f"  `{name}` {why}" for name, why in self.idle.items()]
+        if self.left:
+            some = ", ".join(f"`{name}`" for name in self.left[:3]) + (", …" if len(self.left) > 3 else "")
+            lines.append(
+                f"  a changed row is not counted anew: of what is made of the same rows as what changes, "
+                f"{len(self.left):,} move by themselves or not at all ({some}); `also` ties windows of one count"
+            )
+        return lines
 
 
 def declared(config: Config) -> Changes | None:
@@ -172,6 +181,7 @@ class Help:
         self.columns = scorer.encoder.columns
         self.target = target_of(node, [head.name for head in scorer.heads])
         self.levers, self.idle = levers(node.features, self.columns, known)
+        self.left = left_behind(node, features)
         self.aim = aim_of(node, scorer.listing)
         self.words = words.Words(node, self.aim, self.columns, features, scorer.listing.words)
 
@@ -201,7 +211,24 @@ class Help:
             seconds=self.node.seconds,
             ordinary=self.node.ordinary,
         )
-        return Helped(found, [self.words.sentence(one) for one in found], self.idle)
+        return Helped(found, [self.words.sentence(one) for one in found], self.idle, self.left)
+
+
+def left_behind(node: Changes, features: Sequence[Feature]) -> list[str]:
+    """Features made of the same rows of a table as one that may change, and tied to none by `also`.
+
+    A week with more use has a later last use, too; what is changed is the row as the model sees it, so nothing
+    sees to that but what is declared.
+    """
+    tied = {other for change in node.features.values() for other in change.also}
+    counted = [one for one in features if one.window not in ("always", "latest")]
+    by_name = {one.name: one for one in counted}
+    moved = [by_name[name] for name in node.features if name in by_name]
+    return [
+        one.name
+        for one in counted
+        if one.name not in tied and any(one is not other and one.sources & other.sources for other in moved)
+    ]
 
 
 def helping(config: Config, features: Sequence[Feature], bundle: Path) -> Helping | None:

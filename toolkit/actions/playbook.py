@@ -34,6 +34,7 @@ from toolkit.config.schema import Config
 from toolkit.data.tables import Loaded, Tables
 from toolkit.errors import ConfigError, did_you_mean
 from toolkit.prepare.features import Feature
+from toolkit.prepare.protected import CompiledProtected, refuse_reading
 from toolkit.report.figures import percent
 from toolkit.scoring.batch import Scored
 
@@ -41,11 +42,12 @@ from toolkit.scoring.batch import Scored
 
 
 def check(
-    config: Config, features: Sequence[Feature], tables: Tables, labels: Collection[tuple[str, str]]
-) -> None:
+    config: Config, features: Sequence[Feature], tables: Tables, labels: Collection[tuple[str, str]],
+    protected: Sequence[CompiledProtected] = (),
+) -> None:  # fmt: skip
     """Names and conditions in `playbook` that only the data decides. labels: columns that tell of a target.
 
-    Raises ConfigError naming the nearest.
+    Raises ConfigError naming the nearest, and LeakError where it reads a protected attribute and may not.
     """
     node = config.playbook
     if not isinstance(node, Rules):
@@ -54,9 +56,8 @@ def check(
     names = [feature.name for feature in features]
     hidden = {column for table, column in labels if table == entity.name}
     known = [*names, *(column for column in entity.columns if column not in hidden)]
-    for name, column in [(f"columns.{n}", column) for n, column in node.columns.items()] + _owner_columns(
-        node
-    ):
+    said = [(f"columns.{n}", column) for n, column in node.columns.items()] + _owner_columns(node)
+    for name, column in said:
         if column not in known:
             where = f"playbook.{name}"
             if column in hidden:
@@ -68,6 +69,9 @@ def check(
                 f"`{column}` is neither a feature nor a column of table `{entity.name}`", where=where,
                 fix=did_you_mean(column, known),
             )  # fmt: skip
+    asked = conditions.read_in(node, known).items()
+    said += [(f"rules.{name}.when.where", column) for name, columns in asked for column in columns]
+    refuse_reading([(f"playbook.{name}", c) for name, c in said if c in entity.columns], entity, protected)
     for name, rule in node.rules.items():
         for which in ("reason", "against"):
             for at, pattern in enumerate(getattr(rule.when, which)):

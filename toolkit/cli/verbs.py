@@ -118,7 +118,8 @@ def plan(composed: Composed) -> int:
         features = [feature.name for feature in prepared.compiled.features]
         check_names(config, features)
         ranked.check(config, features, prepared.tables)
-        playbook.check(config, prepared.compiled.features, prepared.tables, prepared.compiled.labels)
+        made = prepared.compiled
+        playbook.check(config, made.features, prepared.tables, made.labels, made.protected)
         explaining.check(config)
         counterfactuals.check(config, prepared.compiled.features, prepared.matrix)
         what_if.check(config, prepared.compiled.features, prepared.tables)

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from toolkit.config.names import Path, WrongNameError, refuse
 from toolkit.config.node import Node
 
-UNKNOWN = "unknown"  # the group of rows that have no value
+UNKNOWN = "unknown"  # what the rows that have no value are called, unless a group is
 Measure = Literal[
     "demographic_parity_difference", "demographic_parity_ratio", "equal_opportunity_difference",
     "equalized_odds_difference", "disparate_impact",
@@ -31,6 +31,9 @@ class Protected(Node):
     )
     as_feature: bool = Field(
         False, description="true: models may see it; else it is read to judge decisions, and is no feature"
+    )
+    in_playbook: bool = Field(
+        False, description="true: a playbook's conditions, messages and owners may read it; else they may not"
     )
     bins: list[float] | None = Field(
         None, min_length=1, description="of a number, the edges of groups: [30, 60] makes three"

@@ -12,6 +12,7 @@ import toolkit.simulate  # noqa: F401  registers the worlds
 from toolkit.config.counterfactual import Changes, Counterfactual, NoCounterfactual
 from toolkit.config.counterfactual import wrong as wrong_changes
 from toolkit.config.enrichment import Enrichment, NoEnrichment, Rows
+from toolkit.config.entities import Entities, EntityPatterns, NoEntities
 from toolkit.config.fairness import Fairness, wrong_in
 from toolkit.config.features import FeatureSet
 from toolkit.config.listing import Listing
@@ -25,6 +26,7 @@ from toolkit.config.reading import Ocr, Reading
 from toolkit.config.tables import Dataset, Source
 from toolkit.config.targets import Target, type_of
 from toolkit.config.time import SpanText
+from toolkit.config.triage import NoTriage, Queue, Triage, wrong_target
 from toolkit.errors import did_you_mean
 from toolkit.models.ensemble import wrong_members
 from toolkit.models.neural.settings import AdamW, Focal, Loss, Optimizer, Plateau, Scheduler, Trainer
@@ -80,6 +82,10 @@ class GroupedSplit(Node):
     kind: Literal["grouped"]
     test: Share = 0.2
     validation: Share = 0.2
+    together: str | None = Field(
+        None,
+        description="a column of the entity table whose equal values stay on one side; it is no feature then",
+    )
 
 
 class RandomSplit(Node):
@@ -90,6 +96,10 @@ class RandomSplit(Node):
     validation: Share = 0.2
     stratify: str | None = Field(
         None, description="a `column` target whose classes (of a number: tenths) are kept in proportion"
+    )
+    together: str | None = Field(
+        None,
+        description="a column of the entity table whose equal values stay on one side; it is no feature then",
     )
 
 
@@ -120,6 +130,9 @@ class Evaluation(Node):
     select_by: Literal["roc_auc", "pr_auc", "log_loss"] = Field(
         "roc_auc", description="validation metric that chooses (binary)"
     )
+    select_classes_by: Literal["macro_auc", "accuracy", "macro_f1", "log_loss"] = Field(
+        "macro_auc", description="validation metric that chooses (several classes)"
+    )
     at: list[str] = Field(
         ["1%", "5%", "10%"], description="sizes at which precision and lift are given: 5% or 500"
     )
@@ -129,6 +142,11 @@ class Evaluation(Node):
         description="rows from the top of each cutoff's list at which precision and capture are given, as means over test cutoffs",
     )
     bootstrap: int = Field(200, ge=0, le=10_000, description="replicates of the entity bootstrap")
+    draw_by: str | None = Field(
+        None,
+        description="column of the entity table by which intervals draw, where entities of one value resemble each other "
+        "(orders: `customer_id`); without: each entity by itself",
+    )
 
     @field_validator("at", mode="before")
     @classmethod
@@ -216,8 +234,10 @@ class Config(Node):
     report: Report = Report()
     listing: Listing = Listing()
     enrichment: Enrichment = NoEnrichment()
+    entities: Entities = NoEntities()
     playbook: Playbook = NoPlaybook()
     counterfactual: Counterfactual = NoCounterfactual()
+    triage: Triage = Field(NoTriage(), description="which rows a person should look at")
     tuning: Tuning = NoTuning()
     tracking: Tracking = NoTracking()
     vars: dict[str, str | int | float | bool | None] = Field(
@@ -246,9 +266,24 @@ class Config(Node):
         return self
 
     @model_validator(mode="after")
+    def entities_are_looked_for_in_a_table(self) -> Config:
+        if isinstance(self.entities, EntityPatterns) and self.entities.table not in self.dataset.tables:
+            name = self.entities.table
+            what = f"no table is called `{name}`, in whose words entities could be looked for"
+            refuse("Config", [WrongNameError.among(("entities", "table"), name, what, self.dataset.tables)])
+        return self
+
+    @model_validator(mode="after")
     def fairness_is_of_targets_and_tables(self) -> Config:
         kinds = {name: type_of(target) for name, target in self.target.items()}
         refuse("Config", wrong_in(self.fairness, kinds, self.dataset.tables))
+        return self
+
+    @model_validator(mode="after")
+    def triage_is_of_several_classes(self) -> Config:
+        if isinstance(self.triage, Queue):
+            kinds = {name: type_of(target) for name, target in self.target.items()}
+            refuse("Config", wrong_target(self.triage, kinds))
         return self
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 A_NAME = {"text": "a text", "integer": "a whole number", "number": "a number", "boolean": "yes or no",
-          "date": "a date", "timestamp": "a timestamp", "image": "a picture"}  # fmt: skip
+          "date": "a date", "timestamp": "a timestamp"}  # fmt: skip
 WHOLE = r"[+-]?\d+(\.0*)?"
 CODE = r"[+-]?0\d+.*|\d{16,}"  # 007, or more digits than a number holds exactly
 WITH_COMMA = r"[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d+)?"
@@ -35,9 +35,14 @@ YES, NO = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 
 
 def present(name: str, column: Column) -> exp.Expression:
-    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker)."""
+    """The raw cell as text; NULL where it stands for a missing value (blank, or a declared marker).
+
+    A picture stays the bytes that it is.
+    """
     if column.type == "image":
-        return exp.cast(sql.col(name), "BLOB")
+        picture = exp.cast(sql.col(name), "BLOB")
+        size = sql.call("octet_length", picture.copy())
+        return _case(exp.GT(this=size, expression=sql.literal(0)), picture)
     cell: exp.Expression = exp.cast(sql.col(name), "VARCHAR")
     bare = exp.Trim(this=cell)
     filled = exp.NEQ(this=bare, expression=sql.literal(""))

@@ -62,7 +62,8 @@ def build(
     keys: columns that are keys here or elsewhere, and so stay text; derive: derived columns; remarks:
     what is counted among the kept rows, words → condition.
     """
-    files, malformed = _keep(raw, engine)
+    streamed = _streamed(raw, table)
+    files, malformed = _keep(raw, streamed, engine)
     columns, undeclared = _declared(raw, table, keys, engine)
     inferred: dict[str, Column] = {}
     if table.infer:
@@ -76,7 +77,7 @@ def build(
     }
     _refuse_mixed_zones(raw, columns, engine)
     said = [f"`{was}` of {file} is read as `{name}`" for file, was, name in raw.renamed]
-    said += _type(columns, table, engine)
+    said += [*raw.said, *_type(columns, table, raw.refused, streamed, engine)]
     rejected = rejected_rows(table, columns, files, engine)
     total = sum(files.values()) + len(malformed)
     counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
@@ -88,7 +89,11 @@ def build(
     covers = table.covers
     if covers == "auto":
         covers = "7 days" if stamps and stamps.weekday else None
-    if not table.keys and (again := [row for row in repeats(raw, engine) if row not in rejected]):
+    if (
+        not table.keys
+        and not raw.made
+        and (again := [row for row in repeats(raw, engine) if row not in rejected])
+    ):
         dropped = table.repeats == "drop"
         said.append(
             f"rows that repeat an earlier one in every cell: {len(again):,}"
@@ -142,7 +147,13 @@ def build(
     }))  # fmt: skip
 
 
-def _keep(raw: Raw, engine: Engine) -> tuple[dict[str, int], Malformed]:
+def _streamed(raw: Raw, table: Table) -> bool:
+    """Are the rows read again by each that asks, rather than held in memory? Those of pictures, and of words, are."""
+    pictures = any(column.type == "image" for column in table.columns.values())
+    return (pictures or raw.made) and not (raw.text or raw.parts or table.score)
+
+
+def _keep(raw: Raw, streamed: bool, engine: Engine) -> tuple[dict[str, int], Malformed]:
     """Keep the raw rows, numbered from one, file after file. Returns the rows of each file, and lines that are none."""
     files: dict[str, int] = {}
     malformed: Malformed = []
@@ -155,7 +166,8 @@ def _keep(raw: Raw, engine: Engine) -> tuple[dict[str, int], Malformed]:
         row = sql.named(exp.Add(this=number.copy(), expression=sql.literal(before)), ROW)
         name = f"{RAW} {index}" if raw.parts else RAW
         try:
-            engine.keep(name, exp.select(row, "*").from_(part.query.subquery()))
+            hold = engine.show if streamed else engine.keep
+            hold(name, exp.select(row, "*").from_(part.query.subquery()))
         except DataError as error:
             raise unreadable(part.origin, part.where, error.__cause__ or error) from None
         files[part.origin] = engine.one(exp.select(exp.Count(this=exp.Star())).from_(sql.table(name)))[0]
@@ -181,6 +193,7 @@ def _declared(
 ) -> tuple[dict[str, Column], list[str]]:
     """The declared columns of the raw rows (keys as text), and the other columns' names."""
     columns = {name: column for name, column in table.columns.items() if name in raw.columns}
+    _images_are_bytes(raw, table, columns, engine)
     contract.check_declared(columns, f"dataset.tables.{raw.name}.columns", engine)
     for name in keys & set(columns):
         kept = columns[name].model_dump(include={"nullable", "values", "matches", "missing", "description"})
@@ -193,6 +206,36 @@ def _declared(
     if table.key == BY_ROW:
         columns[POSITION] = Column(type="text")
     return columns, [name for name in raw.columns if name not in columns]
+
+
+def _images_are_bytes(raw: Raw, table: Table, columns: dict[str, Column], engine: Engine) -> None:
+    """Columns of pictures hold bytes, and what holds pictures is declared to."""
+    held = engine.arrow(exp.select("*").from_(sql.table(RAW)).limit(0)).schema
+    for name, column in columns.items():
+        if column.type == "image" and not pa.types.is_binary(held.field(name).type):
+            raise DataError(
+                f"the column `{name}` of `{raw.origin}` holds no pictures",
+                where=f"dataset.tables.{raw.name}.columns.{name}",
+                why="a picture is the bytes of a PNG or JPEG in a Parquet file",
+                fix="declare it as text, or write the file as Parquet with such a column",
+            )
+    undeclared = [name for name in raw.columns if name not in columns and table.infer]
+    for name in undeclared:
+        if pa.types.is_binary(held.field(name).type) and _is_picture(name, engine):
+            raise DataError(
+                f"the column `{name}` of `{raw.origin}` holds pictures, which is nothing to be inferred",
+                where=f"dataset.tables.{raw.name}.columns",
+                fix=f"declare it: `columns: {{{name}: image}}`",
+            )
+
+
+def _is_picture(name: str, engine: Engine) -> bool:
+    """Does the first cell of bytes begin like a PNG or a JPEG?"""
+    filled = exp.not_(exp.Is(this=sql.col(name), expression=exp.null()))
+    found = engine.arrow(exp.select(sql.col(name)).from_(sql.table(RAW)).where(filled).limit(1))[
+        name
+    ].to_pylist()
+    return bool(found) and found[0].startswith((b"\x89PNG", b"\xff\xd8\xff"))
 
 
 def _malformed(raw: Raw, engine: Engine) -> Malformed:
@@ -230,20 +273,24 @@ def _refuse_mixed_zones(raw: Raw, columns: dict[str, Column], engine: Engine) ->
 
 
 def typed_rows(
-    columns: dict[str, Column], raw: str, scores: Mapping[str, exp.Expression] = MappingProxyType({})
+    columns: dict[str, Column],
+    raw: str,
+    scores: Mapping[str, exp.Expression] = MappingProxyType({}),
+    refused: str | None = None,
 ) -> tuple[exp.Select, dict[str, exp.Expression]]:
     """Raw rows as the declared types, each with the reason if a cell of it cannot be read.
 
-    raw: the table they are in; scores: further columns, of texts. Returns the query, and column → the reason of cells that are taken as missing
+    raw: the table they are in; scores: further columns, of texts; refused: a column of it with reasons that come first. Returns the query, and column → the reason of cells that are taken as missing
     because they cannot be read.
     """
-    values, reasons = [], []
+    values: list[exp.Expression] = []
+    reasons: list[exp.Expression] = [sql.col(refused)] if refused else []
     excused: dict[str, exp.Expression] = {}
     for name, column in columns.items():
         cell = contract.present(name, column)
         value = contract.typed(cell, column)
         values.append(sql.named(value, name))
-        if column.type != "text":
+        if column.type not in ("text", "image"):
             why = contract.reason(name, column, cell, value)
             if column.unreadable == "missing":
                 excused[name] = why
@@ -255,7 +302,9 @@ def typed_rows(
     return exp.select(sql.col(ROW), *values, said).from_(sql.table(raw)), excused
 
 
-def _type(columns: dict[str, Column], table: Table, engine: Engine) -> list[str]:
+def _type(
+    columns: dict[str, Column], table: Table, refused: str | None, streamed: bool, engine: Engine
+) -> list[str]:
     """Keep the typed rows with the scores of their texts. Returns what to say of cells that are taken as missing
     because they cannot be read."""
     with lexicon.functions(_scores(table, columns), engine) as functions:
@@ -263,8 +312,8 @@ def _type(columns: dict[str, Column], table: Table, engine: Engine) -> list[str]
         for name, function in functions.items():
             of = table.score[name].of
             scores[name] = sql.call(function, contract.present(of, columns[of]))
-        typed, excused = typed_rows(columns, RAW, scores)
-        engine.keep(TYPED, typed)
+        typed, excused = typed_rows(columns, RAW, scores, refused)
+        (engine.show if streamed else engine.keep)(TYPED, typed)
     if not excused:
         return []
     counts = [sql.named(exp.Count(this=why), name) for name, why in excused.items()]

@@ -156,7 +156,7 @@ def write_rejected(
     engine: Engine,
     folder: Path,
 ) -> None:
-    """Rejected rows whole, as text: where they stood (record, or line of the file), why, and their cells.
+    """Rejected rows whole, as text (but for pictures): where they stood (record, or line of the file), why, and their cells.
 
     Where several files were read, records are counted in each of them.
     """
@@ -165,7 +165,12 @@ def write_rejected(
                        REASON: pa.array([text for _, _, text in lines], pa.string()),
                        "@text": pa.array([line for _, line, _ in lines], pa.string())})]  # fmt: skip
     if some_rejected:
-        cells = [sql.named(exp.cast(sql.col(name, RAW), "VARCHAR"), name) for name in raw.columns]
+        held = engine.arrow(exp.select("*").from_(sql.table(RAW)).limit(0)).schema
+        binary = {name for name in raw.columns if pa.types.is_binary(held.field(name).type)}
+        cells = [
+            sql.named(exp.cast(exp.null() if name in binary else sql.col(name, RAW), "VARCHAR"), name)
+            for name in raw.columns
+        ]
         same = exp.EQ(this=sql.col(ROW, RAW), expression=sql.col(ROW, REJECTED))
         rows = exp.select(sql.col(ROW, RAW), sql.col(REASON, REJECTED), *cells).from_(sql.table(RAW))
         cells_of = engine.arrow(rows.join(sql.table(REJECTED), on=same).order_by(sql.col(ROW, RAW)))

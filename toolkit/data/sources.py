@@ -43,7 +43,9 @@ class Raw:
     full place; fingerprint: changes when its content does; columns: names in order; floats: columns
     that the source holds as floating-point numbers; text: are all cells text? parts: the files whose
     rows are put together, if there are several; renamed: (file, name in it, declared name) of columns
-    that are declared in other letters, capital or small.
+    that are declared in other letters, capital or small; refused: a further column, with the reason of each
+    row that the source itself rejects; said: what there is to say of the rows; made: was the file written
+    here, so that no row of it repeats another, and none need be held in memory?
     """
 
     name: str
@@ -56,6 +58,9 @@ class Raw:
     floats: frozenset[str] = frozenset()
     parts: tuple[Raw, ...] = ()
     renamed: tuple[tuple[str, str, str], ...] = ()
+    refused: str | None = None
+    said: tuple[str, ...] = ()
+    made: bool = False
 
     def spelt_as(self, declared: Iterable[str]) -> Raw:
         """With declared names, where the file has them in other letters: the engine does not tell them apart."""
@@ -122,7 +127,7 @@ def _open_one(
     else:
         path, options = _find(name, read, source), source.csv
     if path.suffix.lower() in PARQUET:
-        return _parquet(name, path, world)
+        return parquet(name, path, world)
     copy = scratch / digest([name, read])[:16]  # a table's name may hold anything
     columns, query = text.open_text(path, options, copy.with_suffix(".csv"))
     content = [world.name, path.name] if world else file_digest(path)
@@ -242,7 +247,7 @@ def _is_table(path: Path) -> bool:
     return bool({*text.ENDINGS, *PARQUET} & {ending.lower() for ending in path.suffixes[-2:]})
 
 
-def _parquet(name: str, path: Path, world: Path | None = None) -> Raw:
+def parquet(name: str, path: Path, world: Path | None = None) -> Raw:
     if not path.is_file():
         raise DataError(
             f"there is no table `{name}` here",
@@ -309,7 +314,7 @@ def _database(name: str, read: str, source: DatabaseSource, engine: Engine, copy
         catalog=exp.to_identifier(DATABASE),
     )
     engine.write(exp.select("*").from_(node), copy)
-    raw = _parquet(read, copy)
+    raw = parquet(read, copy)
     return replace(raw, name=name, origin=read, where=f"{source.type} table {schemas[0]}.{read}")
 
 

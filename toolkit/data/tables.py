@@ -18,6 +18,7 @@ from toolkit.config.tables import BY_ROW, POSITION, Column, DatabaseSource, Data
 from toolkit.config.time import Span, span
 from toolkit.data import ingest, sql
 from toolkit.data.cache import Cache, code_digest, digest
+from toolkit.data.documents import raw_tables
 from toolkit.data.engine import Engine
 from toolkit.data.ingest import KNOWN, TIME
 from toolkit.data.rejects import REASON, ROW
@@ -112,10 +113,17 @@ def load(
     _names_differ(list(dataset.tables), "dataset.tables", "table")
     loaded: dict[str, Loaded] = {}
     with tempfile.TemporaryDirectory(prefix="toolkit-") as folder:
+        labels = None if optional is None else optional.get(dataset.entity, set())
+        read = raw_tables(dataset, names, source, engine, cache, Path(folder), labels, progress)
         for name in names:
             if progress:
                 progress(f"reading {name}", len(loaded) / max(len(names), 1))
-            raw = open_raw(name, dataset.tables[name], source, engine, cache, Path(folder), progress)
+            table = dataset.tables[name]
+            raw = (
+                read[name]
+                if name in read
+                else open_raw(name, table, source, engine, cache, Path(folder), progress)
+            )
             if dataset.tables[name].key == BY_ROW:
                 if isinstance(source, DatabaseSource):
                     raise ConfigError(

@@ -132,12 +132,17 @@ class EntityBootstrap:
         if probability is not None:
             p = metrics.finite(probability, "probability")[use]
             chosen, sums = p.argmax(axis=1), [metrics.class_log_loss(y, p)]
+            right, sureness = metrics.top_class(y, p)
+            bins = metrics.ece_bins(sureness)
+            sums += [np.where(bins == b, right - sureness, 0) for b in range(metrics.ECE_BINS)]
         if decision is not None:
             chosen = np.asarray(decision).astype(np.intp)[use]
         counts, totals = self._resample(use, y * classes + chosen, classes**2, sums)
         draws = metrics.confusion_metrics(counts.reshape(classes, classes, -1))
         if probability is not None:
-            draws["log_loss"] = ratio(totals[0], counts.sum(axis=0))
+            n = counts.sum(axis=0)
+            draws["log_loss"] = ratio(totals[0], n)
+            draws["ece"] = ratio(np.abs(totals[1:]).sum(axis=0), n)
         areas = np.empty((classes, self.replicates))
         for c in range(classes):
             bin_, bins_n = score_bins(score[:, c])
@@ -145,6 +150,18 @@ class EntityBootstrap:
             areas[c] = metrics.ranking(by_class[1::2], by_class[0::2])["roc_auc"]
         draws["macro_auc"] = metrics.mean_defined(areas)
         return draws
+
+    def per_class(
+        self, y: ArrayLike, decision: ArrayLike, classes: int, rows: ArrayLike | None = None
+    ) -> dict[str, Floats]:
+        """Draws of precision, recall and F1 of each class: [classes, replicates] each."""
+        use = self._rows(rows)
+        y, chosen = (np.asarray(codes).astype(np.intp)[use] for codes in (y, decision))
+        counts, _ = self._resample(use, y * classes + chosen, classes**2, [])
+        table = counts.reshape(classes, classes, -1)
+        hits, true, predicted = np.einsum("kkr->kr", table), table.sum(axis=1), table.sum(axis=0)
+        found = metrics.decision_metrics(hits, predicted, true, table.sum(axis=(0, 1)))
+        return {name: found[name] for name in ("precision", "recall", "f1")}
 
     def regression(self, y: ArrayLike, score: ArrayLike, rows: ArrayLike | None = None) -> Draws:
         """Draws of every metric of `metrics.evaluate("regression", …)`; score is the prediction."""

@@ -19,7 +19,8 @@ true- and false-positive rates; disparate_impact, the smallest selection rate ov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
@@ -100,6 +101,11 @@ class Comparison:
     not_compared: str = ""
     coarse: bool = False
 
+    @property
+    def known(self) -> list[Group]:
+        """The groups without that of the rows that have no value, which stands last."""
+        return self.groups[:-1] if self.unknown else self.groups
+
     def of(self, measure: str) -> Measured:
         return next(one for one in self.measures if one.name == measure)
 
@@ -118,19 +124,21 @@ def compare(
 ) -> Comparison:
     """Compare the decisions on labelled rows.
 
-    y: 0 or 1 [rows]; decision: acted on or not [rows]; groups [rows], missing values being the group `unknown`,
-    which is shown and not compared; boot: of these rows, None for no intervals; rows: a mask of those to use;
+    y: 0 or 1 [rows]; decision: acted on or not [rows]; groups [rows], missing values being a group of their own,
+    of `nameless`, which is shown and not compared; boot: of these rows, None for no intervals; rows: a mask of those to use;
     least: groups with fewer rows are withheld; reference: a group, default: the most selected one.
     """
     use = np.ones(len(y), bool) if rows is None else rows
-    names = np.array([*map(str, groups.categories), UNKNOWN], object)[groups.codes]
-    present = [str(c) for c in groups.categories if (names[use] == c).any() and c != UNKNOWN]
-    total, unknown = int(use.sum()), float((names[use] == UNKNOWN).mean()) if use.any() else 0.0
-    shown = [*present, UNKNOWN] if unknown else present
+    categories = [str(category) for category in groups.categories]
+    nobody = nameless(categories)
+    names = np.array([*categories, nobody], object)[groups.codes]
+    present = [name for name in categories if (names[use] == name).any()]
+    total, unknown = int(use.sum()), float((names[use] == nobody).mean()) if use.any() else 0.0
+    shown = [*present, nobody] if unknown else present
     masks = {name: use & (names == name) for name in shown}
     withheld = {name for name, mask in masks.items() if mask.sum() < least}
     told = [name for name in shown if name not in withheld]
-    compared = [name for name in told if name != UNKNOWN]
+    compared = [name for name in told if name != nobody]
     counts = {name: _counts(y, decision, masks[name]) for name in told}
     draws = {name: _draws(boot, y, decision, masks[name]) for name in told} if boot else {}
     why = _not_compared(attribute, unknown, present, compared, least)
@@ -180,6 +188,12 @@ def coarse(found: Comparison) -> Comparison:
     ]  # fmt: skip
     measures = [replace(m, value=round(m.value, 2), interval=two(m.interval)) for m in found.measures]
     return replace(found, groups=groups, measures=measures)
+
+
+def nameless(categories: Collection[str]) -> str:
+    """What rows without a value are called: `unknown`, or, where a group has that name, `missing`."""
+    names = itertools.chain((UNKNOWN, "missing"), (f"missing {number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in categories)
 
 
 # --- counts -----------------------------------------------------------------------------------------

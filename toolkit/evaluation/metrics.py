@@ -54,14 +54,17 @@ def evaluate(
 def calibration_metrics(
     task: Literal["binary", "multiclass"], y: ArrayLike, probability: ArrayLike
 ) -> dict[str, float]:
-    """How far probabilities can be believed: log loss, and for yes or no the Brier score and the ECE.
+    """How far probabilities can be believed: log loss and ECE, and for yes or no the Brier score.
 
-    Shapes as in `evaluate`. Of a raw score that is a probability, this is the state before calibration.
+    Of several classes the ECE is that of the most probable one (Guo et al. 2017): its probability against how
+    often it is right. Shapes as in `evaluate`. Of a raw score that is a probability, this is the state before
+    calibration.
     """
     p = finite(probability, "probability")
     if task == "multiclass":
         y = np.asarray(y).astype(np.intp)
-        return {"log_loss": ratio(class_log_loss(y, p).sum(), len(y))}
+        right, sureness = top_class(y, p)
+        return {"log_loss": ratio(class_log_loss(y, p).sum(), len(y)), "ece": ece(right, sureness)}
     y = labels(y)
     return {
         "log_loss": ratio(row_log_loss(y, p).sum(), len(y)),
@@ -244,6 +247,11 @@ def _multiclass(
     areas = [float(roc_auc_score(y == c, score[:, c])) for c in present]
     values["macro_auc"] = float(np.mean(areas)) if areas else NAN
     return values
+
+
+def top_class(y: NDArray[np.intp], probability: Floats) -> tuple[Floats, Floats]:
+    """Whether the most probable class is right (0 or 1), and its probability: [rows] each."""
+    return (probability.argmax(axis=1) == y).astype(np.float64), probability.max(axis=1)
 
 
 def class_log_loss(y: NDArray[np.intp], probability: Floats) -> Floats:

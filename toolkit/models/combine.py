@@ -137,7 +137,7 @@ class MetaLearner:
             coef, intercept = _ridge(np.column_stack(said), y, strength)
             varying = np.std(said, axis=1)
         else:
-            inputs = _log_probabilities(task, said, len(y))
+            inputs = log_probabilities(task, said, len(y))
             classes, index = np.unique(y.astype(np.intp), return_inverse=True)
             coef, among = _logit(inputs[:, :, classes], index, strength)
             intercept, seen = np.zeros(inputs.shape[2]), tuple(int(one) for one in classes)
@@ -159,7 +159,7 @@ class MetaLearner:
             return sum((c * one for c, one in zip(self.coef, said, strict=True)), self.intercept[0])
         from scipy.special import expit, softmax
 
-        inputs = _log_probabilities(self.task, said, self.rows)
+        inputs = log_probabilities(self.task, said, self.rows)
         score = self.intercept + np.zeros((len(inputs), 1))
         for number, weight in enumerate(self.coef):
             score += weight * inputs[:, number]
@@ -239,7 +239,7 @@ def _of_label(task: Task, probability: np.ndarray, y: np.ndarray) -> np.ndarray:
     return probability[np.arange(len(y)), y.astype(np.intp)]
 
 
-def _log_probabilities(task: Task, said: Said, rows: int) -> np.ndarray:
+def log_probabilities(task: Task, said: Said, rows: int) -> np.ndarray:
     """float64 [rows, members, classes], drawn in from 0; of yes or no the classes are no and yes."""
     each = [np.stack([1 - one, one], axis=-1) if task.type == "binary" else one for one in said]
     found = np.stack(each, axis=1).astype(np.float64, copy=False)

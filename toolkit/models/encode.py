@@ -274,7 +274,7 @@ def _one_level(name: str, value: Any) -> str:
             where=name,
             fix="give a text, or null where it is missing",
         )
-    return _text(value)
+    return level_name(value)
 
 
 def shortened(value: Any) -> str:
@@ -336,7 +336,7 @@ def _levels(values: pd.Series) -> tuple[np.ndarray, list[str]]:
         codes, distinct = values.cat.codes.to_numpy(), values.cat.categories
     else:
         codes, distinct = pd.factorize(values)
-    names = [_text(value) for value in distinct]
+    names = [level_name(value) for value in distinct]
     if len(set(names)) == len(names):
         return codes, names
     # 1 and 1.0, or 1 and "1", in one column of objects: the same level.
@@ -344,7 +344,7 @@ def _levels(values: pd.Series) -> tuple[np.ndarray, list[str]]:
     return np.append(merged, -1)[codes], [str(name) for name in unique]
 
 
-def _text(value: Any) -> str:
+def level_name(value: Any) -> str:
     """A level's name. 2.0 is `2`: whole numbers become floats as soon as one is missing."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))

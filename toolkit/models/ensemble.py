@@ -3,6 +3,7 @@
 blend: a weighted mean of what its members say.
 stack: a linear model learns, from training rows that members were not fitted on, what to make of what they
        say (Wolpert 1992, stacked generalization).
+fused: trees learn the same, and see the row itself besides (`toolkit.models.fused`).
 
 An ensemble has no `fit` of its own: its members are fitted as they would be without it, and
 `toolkit.training.ensembles` puts them together. Once put together it is a fitted model like any other.
@@ -86,21 +87,45 @@ class Combined:
         ]
         names = [member.name for member in self.members]
         write_json(folder / "ensemble.json", {"members": names, "weighed": self.weighed, "tasks": facts})
-        for number, member in enumerate(self.members):  # by number: a model's name need not be a file's name
-            store.save(folder / "members" / str(number), member.config, member.fitted)
+        save_members(folder, self.members)
+
+
+def save_members(folder: Path, members: Sequence[Member]) -> None:
+    """An ensemble's members into its folder."""
+    for number, member in enumerate(members):  # by number: a model's name need not be a file's name
+        store.save(folder / "members" / str(number), member.config, member.fitted)
+
+
+def read_members(folder: Path, names: Sequence[str]) -> tuple[Member, ...]:
+    """What `save_members` wrote."""
+    places = [folder / "members" / str(number) for number in range(len(names))]
+    return tuple(
+        Member(name, store.config_of(place), store.load(place))
+        for name, place in zip(names, places, strict=True)
+    )
+
+
+def not_of_this_version(path: Path, error: Exception) -> BundleError:
+    """What is raised where an ensemble's own file cannot be understood."""
+    return BundleError(
+        f"`{path.name}` does not describe an ensemble of this version",
+        where=str(path),
+        why=f"{type(error).__name__}: {error}",
+        fix="install the toolkit version that wrote the bundle, or fit the model again",
+    )
 
 
 class Ensemble(ModelConfig):
-    """Base of models that are made of others."""
+    """Base of models that are made of others. needs: members without which it is none."""
 
-    combiner: ClassVar[type[Mixture] | type[MetaLearner]]
+    needs: ClassVar[int] = 2
     of: tuple[str, ...] = Field(
         (),
         description="The recipe's models it is made of; empty: all that are neither ensembles nor formulas.",
     )
     on_failure: Literal["stop", "leave_out"] = Field(
         "stop",
-        description="A member cannot be fitted: stop and say so, or go on without it and say so; two must be left.",
+        description="A member cannot be fitted: stop and say so, or go on without it and say so.",
     )
 
     @model_validator(mode="after")
@@ -115,6 +140,12 @@ class Ensemble(ModelConfig):
             name for name, model in declared.items() if not isinstance(model, Ensemble | Formula)
         ]
 
+
+class Combining(Ensemble):
+    """Base of those that see nothing but what their members say."""
+
+    combiner: ClassVar[type[Mixture] | type[MetaLearner]]
+
     def load(self, folder: Path) -> Combined:
         path = folder / "ensemble.json"
         facts = read_json(path)
@@ -125,21 +156,11 @@ class Ensemble(ModelConfig):
             notes = [list(map(str, one["notes"])) for one in facts["tasks"]]
             weighed = bool(facts["weighed"])
         except (KeyError, TypeError, ValueError) as error:
-            raise BundleError(
-                "`ensemble.json` does not describe an ensemble of this version",
-                where=str(path),
-                why=f"{type(error).__name__}: {error}",
-                fix="install the toolkit version that wrote the bundle, or fit the model again",
-            ) from error
-        places = [folder / "members" / str(number) for number in range(len(names))]
-        members = tuple(
-            Member(name, store.config_of(place), store.load(place))
-            for name, place in zip(names, places, strict=True)
-        )
-        return Combined(tasks, members, combiners, notes, weighed)
+            raise not_of_this_version(path, error) from error
+        return Combined(tasks, read_members(folder, names), combiners, notes, weighed)
 
 
-class Blend(Ensemble):
+class Blend(Combining):
     """A weighted mean of what other models of the recipe say, the weights fitted on validation rows.
 
     Probabilities of classes are put on one scale first, also on validation rows: what a focal loss or
@@ -166,7 +187,7 @@ class Blend(Ensemble):
         return list(self.of) or by_weight or super().members(declared)
 
 
-class Stack(Ensemble):
+class Stack(Combining):
     """A linear model of what other models of the recipe say of training rows that they were not fitted on."""
 
     kind: Literal["stack"] = "stack"
@@ -209,10 +230,11 @@ def wrong_members(declared: Mapping[str, Any]) -> Iterator[WrongNameError]:
                 ("model", name, "weights"), other, f"`of` and `weights` disagree about `{other}`",
                 "give each member a weight, or leave `of` out",
             )  # fmt: skip
-        elif len(members) < 2:
+        elif len(members) < model.needs:
             has = f"one, `{members[0]}`" if members else "none"
+            least = "two members" if model.needs == 2 else "one member"
             yield WrongNameError(
-                ("model", name, "of"), "", f"an ensemble needs at least two members, and here it has {has}",
+                ("model", name, "of"), "", f"an ensemble needs at least {least}, and here it has {has}",
                 f"declare more models beside it, for example model=[lightgbm,logistic,{name}]",
             )  # fmt: skip
 

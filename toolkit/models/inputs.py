@@ -1,10 +1,10 @@
-"""The stage between a table's columns and a model: one-hot, scaling, and the best few columns.
+"""The stage between a table's columns and a model: one-hot, scaling, and the best few columns; texts as columns.
 
-    inputs: {one_hot: true, scale: true, keep: 30, score: f_test}
+    inputs: {one_hot: true, scale: true, keep: 30, score: f_test, text: {size: 50000, ngrams: 1, reduce: 100}}
 
 It is a part of the fitted model: fitted on the training rows of that fit and for each target by itself, so
 that a fold's stage has seen the fold's training rows and no others. What the model says of its inputs is
-told of the columns that they were made from.
+told of the columns that they were made from; what it makes of texts is told of the texts as a whole.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from pydantic import Field, model_validator
 from toolkit.bundle.files import read_arrays, write_arrays
 from toolkit.config.node import Node
 from toolkit.errors import BundleError
+from toolkit.modalities import NOTHING, Modalities
 from toolkit.models.design import Design
 from toolkit.models.explain import Contributions, ExplainedOne, ExplainedOneByOne
 from toolkit.models.interface import Column, Progress, Task
 from toolkit.models.one_by_one import FittedOne, Rows
+from toolkit.models.text import Reduced, Tfidf, without_text
 
 _FILE = "inputs.safetensors"
 _CHUNK = 65_536  # rows at a time
@@ -33,8 +35,16 @@ _NAMED = 60  # columns that a note names
 _MUTUAL_ROWS = 20_000  # rows that mutual information is estimated on: it looks for neighbours
 
 
+class TextInputs(Tfidf):
+    """Texts as a few numbers: TF-IDF, and the strongest directions of it."""
+
+    reduce: int = Field(
+        100, ge=1, le=2_000, description="numbers made of the texts: directions of a truncated SVD"
+    )
+
+
 class Inputs(Node):
-    """What is made of the columns before a model sees them."""
+    """What is made of the columns, and of texts, before a model sees them."""
 
     one_hot: bool = Field(False, description="a 0/1 column per level of a category, and one for missing")
     scale: bool = Field(
@@ -49,11 +59,17 @@ class Inputs(Node):
         description="what a column tells of the target: F of an analysis of variance (of a number: of the "
         "correlation), or mutual information by nearest neighbours",
     )
+    text: TextInputs | None = Field(
+        None,
+        description="the texts of the recipe (feature sets of kind raw_text) as columns beside; null: not read",
+    )
 
     @model_validator(mode="after")
     def something_is_done(self) -> Inputs:
-        if not (self.one_hot or self.scale or self.keep):
-            raise ValueError("`inputs` asks for nothing: say `one_hot`, `scale` or `keep`, or `inputs: null`")
+        if not (self.one_hot or self.scale or self.keep or self.text):
+            raise ValueError(
+                "`inputs` asks for nothing: say `one_hot`, `scale`, `keep` or `text`, or `inputs: null`"
+            )
         return self
 
 
@@ -172,33 +188,53 @@ def _scores(which: str, task: Task, design: Design, train: Rows, seed: int) -> n
 
 @dataclass
 class Staged:
-    """A model of one target that sees what its stage makes of the columns."""
+    """A model of one target that sees what its stage makes of the columns, then what is made of the texts."""
 
     stage: Stage
     part: ExplainedOne
     iterations: int | None
     notes: list[str]
+    texts: Reduced | None = None
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        return self.part.predict(self.stage.matrix(X))
+    @property
+    def reads_more(self) -> bool:
+        return self.texts is not None
 
-    def contributions(self, X: np.ndarray) -> Contributions:
-        """What each column adds: the sum over what was made of it."""
-        made, origin = self.part.contributions(self.stage.matrix(X)), self.stage.origin()
+    def predict(self, X: np.ndarray, modalities: Modalities = NOTHING) -> np.ndarray:
+        return self.part.predict(self.matrix(X, modalities))
+
+    def matrix(self, X: np.ndarray, modalities: Modalities) -> np.ndarray:
+        """What the model sees: float32 [rows, kept + directions of the texts]."""
+        made = self.stage.matrix(X)
+        return made if self.texts is None else np.hstack([made, self.texts.matrix(modalities)])
+
+    def contributions(self, X: np.ndarray, modalities: Modalities = NOTHING) -> Contributions:
+        """What each column adds: the sum over what was made of it. What texts add is in the bias of each row."""
+        made, origin = self.part.contributions(self.matrix(X, modalities)), self.stage.origin()
         values = np.zeros((len(X), self.stage.design.width, *made.values.shape[2:]))
         for place, column in enumerate(origin):
             values[:, column] += made.values[:, place]
-        return Contributions(values, made.bias)
+        if self.texts is None:
+            return Contributions(values, made.bias)
+        return Contributions(values, made.bias + made.values[:, len(origin) :].sum(axis=1))
 
     def importance(self) -> np.ndarray | None:
+        """Of the columns; what the model leans on its texts is not among them."""
         found = self.part.importance()
         if found is None:
             return None
-        return np.bincount(self.stage.origin(), found, minlength=self.stage.design.width)
+        origin = self.stage.origin()
+        return np.bincount(origin, found[: len(origin)], minlength=self.stage.design.width)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All that is fitted before the model."""
+        return self.stage.arrays() | ({} if self.texts is None else self.texts.arrays())
 
     def save(self, folder: Path) -> None:
         self.part.save(folder)
         write_arrays(folder / _FILE, self.stage.arrays())
+        if self.texts is not None:
+            self.texts.save(folder)
 
 
 class WithInputs(ExplainedOneByOne):
@@ -207,6 +243,10 @@ class WithInputs(ExplainedOneByOne):
     inputs: Inputs | None = Field(
         None, description="What is made of the columns first; null: the model sees them as they are."
     )
+
+    @property
+    def reads_more(self) -> bool:
+        return self.inputs is not None and self.inputs.text is not None
 
     @abstractmethod
     def fit_columns(
@@ -243,12 +283,19 @@ class WithInputs(ExplainedOneByOne):
         if self.inputs is None:
             return self.fit_columns(task, columns, train, valid, **options)
         stage = Stage.fit(self.inputs, task, columns, train, seed)
-        seen = stage.columns(columns)
-        fit_rows, valid_rows = (Rows(stage.matrix(rows.X), rows.y) for rows in (train, valid))
-        part = self.fit_columns(task, seen, fit_rows, valid_rows, **options)
         made = len(_origin(stage.design, stage.one_hot, stage.scale))
-        note = _told(self.inputs, [column.name for column in seen], made, len(columns))
-        return Staged(stage, part, part.iterations, [*part.notes, note])
+        seen = stage.columns(columns)
+        notes = [_told(self.inputs, [column.name for column in seen], made, len(columns))] if columns else []
+        fit_X, valid_X, texts = stage.matrix(train.X), stage.matrix(valid.X), None
+        if (text := self.inputs.text) is not None:
+            texts = Reduced.fit(text, text.reduce, train.modalities.texts, seed)
+            seen += [Column(f"direction {number} of the texts") for number in range(1, texts.size + 1)]
+            fit_X = np.hstack([fit_X, texts.matrix(train.modalities)])
+            valid_X = np.hstack([valid_X, texts.matrix(valid.modalities)])
+            notes.append(f"reads {' and '.join(texts.vectors.names)}: {texts.told()}")
+            notes += without_text(train.modalities.texts)
+        part = self.fit_columns(task, seen, Rows(fit_X, train.y), Rows(valid_X, valid.y), **options)
+        return Staged(stage, part, part.iterations, [*part.notes, *notes], texts)
 
     def load_one(self, folder: Path, task: Task, iterations: int | None, notes: list[str]) -> FittedOne:
         part = self.load_columns(folder, task, iterations, notes)
@@ -266,7 +313,8 @@ class WithInputs(ExplainedOneByOne):
                 why=str(error),
                 fix="install the toolkit version that wrote the bundle, or fit the model again",
             ) from error
-        return Staged(stage, part, iterations, notes)
+        text = self.inputs.text
+        return Staged(stage, part, iterations, notes, None if text is None else Reduced.load(text, folder))
 
 
 def _told(settings: Inputs, kept: Sequence[str], made: int, columns: int) -> str:

@@ -29,22 +29,33 @@ from toolkit.models.interface import (
 
 @dataclass(frozen=True)
 class Rows:
-    """Labelled rows of one target. X: float32 [rows, columns]; y: int64 or (regression) float64 [rows]."""
+    """Labelled rows of one target. X: float32 [rows, columns]; y: int64 or (regression) float64 [rows].
+
+    modalities: what the same rows have besides, for a model that says `reads_more`.
+    """
 
     X: np.ndarray
     y: np.ndarray
+    modalities: Modalities = NOTHING
 
     def __len__(self) -> int:
         return len(self.y)
 
+    def some(self, rows: np.ndarray) -> Rows:
+        """Those at some positions."""
+        return Rows(self.X[rows], self.y[rows], self.modalities.some(rows))
+
 
 class FittedOne(Protocol):
-    """A model fitted on one target; the members mean what they mean in `Fitted`."""
+    """A model fitted on one target; the members mean what they mean in `Fitted`.
+
+    One that says `reads_more = True` gets what rows have besides columns too: `predict(X, modalities)`.
+    """
 
     iterations: int | None
     notes: list[str]
 
-    def predict(self, X: np.ndarray) -> np.ndarray: ...
+    def predict(self, X: np.ndarray, /) -> np.ndarray: ...
 
     def importance(self) -> np.ndarray | None: ...
 
@@ -68,10 +79,15 @@ class OneByOneFitted:
     def notes(self) -> list[list[str]]:
         return [part.notes for part in self.parts]
 
+    @property
+    def reads_more(self) -> bool:
+        """Whether it looks at more than columns."""
+        return any(getattr(part, "reads_more", False) for part in self.parts)
+
     def predict(self, X: np.ndarray, modalities: Modalities = NOTHING) -> list[np.ndarray]:
         require_width(X, self.columns)
         return [
-            spread(part.predict(X), task, seen)
+            spread(part.predict(*asked(part, X, modalities)), task, seen)
             for part, task, seen in zip(self.parts, self.tasks, self.seen, strict=True)
         ]
 
@@ -95,6 +111,11 @@ class OneByOne(ModelConfig, ABC):
 
     one_by_one: ClassVar[bool] = True
     needs_columns: ClassVar[bool] = True
+
+    @property
+    def reads_more(self) -> bool:
+        """Whether its rows come with what they have besides columns."""
+        return False
 
     @abstractmethod
     def fit_one(
@@ -125,8 +146,10 @@ class OneByOne(ModelConfig, ABC):
         threads: int,
         progress: Progress | None = None,
     ) -> OneByOneFitted:
-        if self.needs_columns:
+        if self.needs_columns and not self.reads_more:
             require_columns(columns)
+        if not self.reads_more:
+            train, valid = Batch(train.X, train.y), Batch(valid.X, valid.y)
         parts, seen = [], []
         for number, task in enumerate(tasks):
             fit_rows, valid_rows, present = labelled(task, number, train, valid)
@@ -200,7 +223,7 @@ def labelled(task: Task, number: int, train: Batch, valid: Batch) -> tuple[Rows,
         )
     known = np.isin(valid_rows.y, present)
     if not known.all():
-        valid_rows = Rows(valid_rows.X[known], valid_rows.y[known])
+        valid_rows = valid_rows.some(np.flatnonzero(known))
     index = [replace(rows, y=np.searchsorted(present, rows.y)) for rows in (fit_rows, valid_rows)]
     return index[0], index[1], [int(one) for one in present]
 
@@ -208,8 +231,13 @@ def labelled(task: Task, number: int, train: Batch, valid: Batch) -> tuple[Rows,
 def _with_label(batch: Batch, number: int) -> Rows:
     y = batch.y[:, number]
     has = ~np.isnan(y)
-    X = batch.X if has.all() else batch.X[has]  # a million rows are not copied for nothing
-    return Rows(X, y[has].astype(np.float64))
+    rows = Rows(batch.X, y.astype(np.float64), batch.modalities)
+    return rows if has.all() else rows.some(np.flatnonzero(has))  # a million rows are not copied for nothing
+
+
+def asked(part: FittedOne, X: np.ndarray, modalities: Modalities) -> tuple[Any, ...]:
+    """What a part's `predict` takes."""
+    return (X, modalities) if getattr(part, "reads_more", False) else (X,)
 
 
 def among(task: Task, seen: list[int]) -> Task:

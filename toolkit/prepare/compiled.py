@@ -42,6 +42,7 @@ class Declaration:
     features: Mapping[str, FeatureSet]
     split: str | None = None  # the entity table's column that decides the split, and is no feature
     protected: Mapping[str, Protected] = field(default_factory=dict)
+    split_key: str = "split.column"  # what names that column
 
     def tables(self) -> list[str]:
         """Names of the tables that are read, in the order of their declaration."""

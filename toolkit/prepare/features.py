@@ -164,7 +164,11 @@ def _chosen(node: Attributes, table: Loaded, key: str, where: str, hidden: froze
             need_column(table, column, f"{where}.{role}.{index}")
     if node.columns == "all":
         never = {key, *table.spec.keys, *clocks(table)}
-        named = [c for c in table.columns if c not in never and not table.sources({c}) & hidden]
+        named = [
+            c
+            for c, column in table.columns.items()
+            if c not in never and column.type != "image" and not table.sources({c}) & hidden
+        ]
     else:
         named = list(node.columns)
     chosen = [column for column in named if column not in node.exclude]

@@ -264,10 +264,17 @@ def admit(text: str | None, table: Loaded, where: str) -> Expression | None:
     return sql.expression(text, table.columns, where) if text else None
 
 
-def need_column(table: Loaded, name: str, where: str) -> str:
+def need_column(table: Loaded, name: str, where: str, image: bool = False) -> str:
+    """A column that is there, and holds values; image: or pictures."""
     if name not in table.columns:
         raise ConfigError(
             f"table `{table.name}` has no column `{name}`", where=where, fix=did_you_mean(name, table.columns)
+        )
+    if table.columns[name].type == "image" and not image:
+        raise ConfigError(
+            f"`{name}` of table `{table.name}` holds pictures, not values",
+            where=where,
+            fix="name a column of numbers or texts; `kind: image` reads pictures",
         )
     return name
 

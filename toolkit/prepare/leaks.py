@@ -62,16 +62,19 @@ def telling_columns(targets: Sequence[CompiledTarget], tables: Tables) -> dict[S
     return found
 
 
-def split_columns(column: str | None, tables: Tables) -> frozenset[Source]:
-    """What decides the split, where a column of the entity table does; keys are no features anyway."""
+def split_columns(column: str | None, tables: Tables, where: str = "split.column") -> frozenset[Source]:
+    """What decides the split, or who stays together in it, where a column of the entity table does.
+
+    Keys are no features anyway. where: the key of the configuration that names it.
+    """
     if column is None:
         return frozenset()
     table = tables[tables.dataset.entity]
-    need_column(table, column, "split.column")
+    need_column(table, column, where)
     if not one_per_entity(table, tables):
         raise ConfigError(
             f"table `{table.name}` may have several rows for one entity, which could say different things",
-            where="split.column",
+            where=where,
             fix="a table with one row per entity, or another kind of split",
         )
     return frozenset(source for source in table.sources({column}) if source[1] not in table.spec.keys)

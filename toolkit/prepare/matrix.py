@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from sqlglot import exp
 
 from toolkit.config.calendars import Calendar
-from toolkit.config.features import Expressions
+from toolkit.config.features import Attributes, Expressions, FeatureSet
 from toolkit.config.measures import Cohort
 from toolkit.config.modalities import EventSequence, PageImages, Panel, RawText, RelationGraph
 from toolkit.config.tables import Source
@@ -69,7 +69,9 @@ class Matrix:
     entity: texts [rows]; cutoff: datetime64 [rows] (NaT without a clock); columns: feature → float32
     [rows] or pandas Categorical [rows]; values: target → raw values [rows]; eligible: target → [rows];
     worth: target → what each row brings [rows], where that is declared; sequences, graphs, texts, images: what
-    rows have besides columns; protected: attribute → its group of each row, missing where it is not known [rows].
+    rows have besides columns; protected: attribute → its group of each row, missing where it is not known
+    [rows]; cluster: what intervals draw in place of entities, of `evaluation.draw_by` [rows]; unit: what stays in
+    one fold where rows are dealt anew, in place of entities, texts [rows].
     """
 
     entity: np.ndarray
@@ -84,10 +86,22 @@ class Matrix:
     texts: tuple[Texts, ...] = ()
     images: tuple[Images, ...] = ()
     protected: dict[str, pd.Categorical] = field(default_factory=dict)
+    cluster: np.ndarray | None = None
+    unit: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.entity)
+
+    @property
+    def dealt_by(self) -> np.ndarray:
+        """What rows are dealt to folds by [rows]."""
+        return self.entity if self.unit is None else self.unit
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """What each row is drawn with in the bootstrap: its cluster, else its entity [rows]."""
+        return self.entity if self.cluster is None else self.cluster
 
     def notes(self) -> list[str]:
         """What is to be known of events and edges: where there are none, and where some were left out."""
@@ -135,7 +149,7 @@ def compile_all(
             for name, node in declaration.target.items()
         }
     labels = leaks.label_columns(list(targets.values()), tables)
-    parts = leaks.split_columns(declaration.split, tables)
+    parts = leaks.split_columns(declaration.split, tables, declaration.split_key)
     telling = leaks.telling_columns(list(targets.values()), tables)
     shielded = protected.compile_protected(declaration.protected, tables, frame)
     hidden = frozenset({*labels, *parts, *telling, *protected.hidden(shielded)})
@@ -158,7 +172,7 @@ def compile_all(
         elif isinstance(node, PageImages):
             seen.append(pictures.compile_images(name, node, tables, frame))
         elif not isinstance(node, Expressions):
-            tabular[name] = node
+            tabular[name] = _without_texts(node, declaration.features)
     sets = {name: _compile_set(name, node, tables, frame, hidden) for name, node in tabular.items()}
     columns = {name: part for name, part in sets.items() if not isinstance(part, CompiledText)}
     for name, node in declaration.features.items():
@@ -199,6 +213,14 @@ def compile_all(
     if not cutoffs:
         _needs_no_cutoffs(compiled, declaration)
     return compiled
+
+
+def _without_texts(node: Tabular | HashedText, features: Mapping[str, FeatureSet]) -> Tabular | HashedText:
+    """`columns: all` without what the recipe reads as texts: those are no categories."""
+    if not isinstance(node, Attributes) or node.columns != "all":
+        return node
+    read = [one.column for one in features.values() if isinstance(one, RawText) and one.table == node.table]
+    return node.model_copy(update={"exclude": [*node.exclude, *read]}) if read else node
 
 
 def _compile_set(

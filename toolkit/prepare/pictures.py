@@ -37,7 +37,7 @@ def compile_images(name: str, node: PageImages, tables: Tables, frame: Frame) ->
     """An image set over a frame."""
     where = f"features.{name}"
     table = need_table(tables, node.table, f"{where}.table")
-    kind = table.columns[need_column(table, node.column, f"{where}.column")].type
+    kind = table.columns[need_column(table, node.column, f"{where}.column", image=True)].type
     if kind != "image":
         raise ConfigError(
             f"`{node.column}` is no image but {kind}",

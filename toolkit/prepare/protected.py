@@ -15,7 +15,7 @@ import pandas as pd
 
 from toolkit.config.fairness import Protected
 from toolkit.config.features import Attributes
-from toolkit.data.tables import Tables
+from toolkit.data.tables import Loaded, Tables
 from toolkit.errors import ConfigError, DataError, LeakError, did_you_mean
 from toolkit.prepare.features import CompiledSet, Feature, compile_set
 from toolkit.prepare.frame import Frame, Source, need_column
@@ -112,6 +112,22 @@ def refuse(
                     )
 
 
+def refuse_reading(
+    read: Sequence[tuple[str, str]], entity: Loaded, protected: Sequence[CompiledProtected]
+) -> None:
+    """Raise LeakError where rules read an attribute that they may not. read: (key in YAML, column of the entity table)."""
+    for one in protected:
+        for where, column in read:
+            if entity.sources({column}) & one.alone and not one.node.in_playbook:
+                raise LeakError(
+                    f"the playbook reads `{column}`, the protected attribute `{one.name}`",
+                    where=where,
+                    why="who is acted on, or how, would differ by it, and no measure of fairness would tell",
+                    fix="read another column, or say that it may: "
+                    f"fairness.attributes.{one.name}.in_playbook: true",
+                )
+
+
 def said(protected: Sequence[CompiledProtected], tables: Tables) -> list[str]:
     """What is to be known of each attribute: that it is a feature, or which columns are none for its sake."""
     lines = []
@@ -131,6 +147,7 @@ def said(protected: Sequence[CompiledProtected], tables: Tables) -> list[str]:
         lines.append(
             f"protected attribute `{one.name}`: {', '.join(f'`{name}`' for name in names)} "
             f"{'is no feature' if len(names) == 1 else 'are no features'}"
+            + (", and the playbook may read it (in_playbook: true)" if one.node.in_playbook else "")
         )
     return lines
 

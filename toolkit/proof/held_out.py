@@ -24,6 +24,7 @@ from toolkit.models.encode import Encoder
 from toolkit.models.ensemble import Ensemble
 from toolkit.models.inputs import Staged
 from toolkit.models.interface import Batch, Fitted
+from toolkit.models.tfidf_linear import TfidfLinearFitted
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepared import Prepared
 from toolkit.proof.proof import ROWS, Progress, Proof
@@ -168,6 +169,10 @@ def fitted_at_all(
             found[f"thresholds by group of {at}"] = digest(candidate.by_group.to_dict())
     for name, found_out in outcome.studies.items():
         found[f"tuning of {name}"] = digest([found_out.best, found_out.value])
+    if outcome.triage:
+        guard = outcome.triage.guard.to_arrays() if outcome.triage.guard else {}
+        arrays = {name: hashlib.sha256(one.tobytes()).hexdigest() for name, one in guard.items()}
+        found["triage"] = digest([outcome.triage.to_dict(), arrays])
     found["choice of models"] = digest([outcome.chosen(task.name).model for task in outcome.tasks])
     return found
 
@@ -188,9 +193,9 @@ def _digests(
         found[f"model {name}"] = said.hexdigest()
         # Trees say the same of rows on another scale, so what a stage was fitted to is looked at by itself.
         for task, part in zip(model.tasks, getattr(model, "parts", ()), strict=False):
-            if isinstance(part, Staged):
+            if isinstance(part, Staged | TfidfLinearFitted):
                 arrays = {
-                    key: hashlib.sha256(one.tobytes()).hexdigest() for key, one in part.stage.arrays().items()
+                    key: hashlib.sha256(one.tobytes()).hexdigest() for key, one in part.arrays().items()
                 }
                 found[f"inputs of {name} on {task.name}"] = digest(arrays)
     return found

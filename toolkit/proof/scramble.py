@@ -168,4 +168,6 @@ def some_rows(matrix: Matrix, rows: np.ndarray) -> Matrix:
         texts=tuple(each.some(rows) for each in matrix.texts),
         images=tuple(each.some(rows) for each in matrix.images),
         protected={name: groups[rows] for name, groups in matrix.protected.items()},
+        unit=None if matrix.unit is None else matrix.unit[rows],
+        cluster=None if matrix.cluster is None else matrix.cluster[rows],
     )

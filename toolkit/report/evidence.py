@@ -18,7 +18,8 @@ from toolkit.evaluation.tiers import Tier
 from toolkit.training.coherence import Corrected
 
 if TYPE_CHECKING:
-    from toolkit.training.fairness import Judged
+    from toolkit.training.fairness import Judged as Fair
+    from toolkit.training.triage import Judged
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,27 @@ class ModelLine:
     undefined: dict[str, str] = field(default_factory=dict)  # metric → why it cannot be told
     behind: tuple[float, float, float] | None = None  # the chosen model's headline metric less its own
     over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)  # of an ensemble
+    over_models: dict[str, dict[str, tuple[float, float, float]]] = field(default_factory=dict)  # by metric
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A test row that a person should look at. png: its first picture, small; b"" where it has none."""
+
+    entity: str
+    why: str
+    guess: str
+    probability: float
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Review:
+    """What triage is worth on the test, and the first rows of its queue. file: the queue's."""
+
+    judged: Judged
+    file: str
+    first: list[Waiting]
 
 
 @dataclass(frozen=True)
@@ -225,7 +247,8 @@ class Target:
     tiers: list[Tier] = field(
         default_factory=list
     )  # the lowest first, on the test rows; where there are tiers
-    fairness: Judged | None = None  # where protected attributes are declared
+    fairness: Fair | None = None  # where protected attributes are declared
+    review: Review | None = None  # where rows are queued for a person
 
 
 @dataclass(frozen=True)
@@ -279,6 +302,34 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class KindFound:
+    """One kind of entity. documents: that have one; confidence: the mean; rejected: reason → candidates.
+
+    examples: text as read, value, confidence; masked already where they are to be.
+    """
+
+    name: str
+    description: str
+    count: int
+    documents: int
+    confidence: float | None
+    rejected: dict[str, int]
+    examples: list[tuple[str, str, float]]
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Entities found in documents. file, rejected_file: in the run's folder."""
+
+    file: str
+    rejected_file: str
+    documents: int
+    pages: int
+    kinds: list[KindFound]
+    masked: bool
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What tuning tried for one model: see `tuning/`. trials: dicts as in trials.json."""
 
@@ -308,3 +359,4 @@ class Evidence:
     tuned: list[Tuned] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)  # further CSV files to embed, which are no lists
+    extracted: Extracted | None = None  # where entities are looked for

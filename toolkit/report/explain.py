@@ -23,7 +23,7 @@ from toolkit.evaluation.metrics import Floats
 from toolkit.modalities import Graph, Images, Modalities, Sequences, Texts
 from toolkit.models import shapley
 from toolkit.models.encode import Encoder
-from toolkit.models.explain import Explains
+from toolkit.models.explain import Explains, telling_words
 from toolkit.models.interface import Column, Fitted, Task
 from toolkit.models.one_by_one import OneByOneFitted
 from toolkit.prepare.features import Feature
@@ -47,6 +47,13 @@ USUAL_ROWS = 5_000  # training rows that say what is usual
 SHUFFLED = (1_500_000, 1_000, importance.SAMPLE)  # trees × rows; least and most rows
 CONTRIBUTED = (120_000, 200, 1_000)
 USUAL_TREES = 300  # where a model does not say
+
+_WHOLE = {
+    Sequences: "all of a row's events, in order",
+    Graph: "who a row is related to, and what it is like among them",
+    Texts: "all words of a row's text",
+    Images: "all of a row's pictures",
+}
 
 
 def check(config: Config) -> None:
@@ -212,7 +219,7 @@ class Looks:
         order = np.argsort(-(sizes / np.where(scale > 0, scale, 1)).max(axis=0), kind="stable")
         asked = [int(c) for c in order[:MOST_COLUMNS] if sizes[:, c].max() > 0]
         whole: Sequence[Sequences | Graph | Texts | Images] = []
-        if not isinstance(fitted, OneByOneFitted):
+        if not isinstance(fitted, OneByOneFitted) or fitted.reads_more:
             whole = besides.all
         losses = permutation(
             lambda X: self._scores(fitted, heads, *_parted(X, len(self.columns), besides)),
@@ -223,7 +230,8 @@ class Looks:
         found = {}
         for i, head in enumerate(heads):
             drivers = self._drivers(head.task, asked, losses[i], added[i], sizes[i], X_plain)
-            drivers = _sorted([*drivers, *_besides(whole, losses[i], len(asked))])
+            beside = _besides(whole, losses[i], len(asked), telling_words(fitted, head.place))
+            drivers = _sorted([*drivers, *beside])
             how = "native" if native else "trees" if by_trees else "replaced"
             words = self._words(name, head.task, how, len(rows), len(X_plain), asked, sizes[i])
             found[head.task.name] = Explained(
@@ -248,7 +256,7 @@ class Looks:
     ) -> list[Floats]:
         """Per target what each column adds to each row's score [rows, all columns] ([…, classes])."""
         if isinstance(fitted, Explains):
-            parts = fitted.contributions(X)
+            parts = fitted.contributions(X, besides)
             return [parts[head.place].values for head in heads]
         return replaced(lambda X: self._scores(fitted, heads, X, besides), X, self.usual, columns)
 
@@ -337,18 +345,16 @@ def _parted(X: NDArray, columns: int, besides: Modalities) -> tuple[NDArray, Mod
     return X[:, :columns], besides.dealt(list(X[:, columns:].T.astype(np.intp)))
 
 
-def _besides(whole: Sequence[Sequences | Graph | Texts | Images], loss: Loss, first: int) -> list[Driver]:
+def _besides(
+    whole: Sequence[Sequences | Graph | Texts | Images], loss: Loss, first: int, words: str
+) -> list[Driver]:
     """Events and relations as drivers, each as a whole; one that the model does not look at is none."""
     found = []
     for place, each in enumerate(whole, first):
         mean, low, high = (float(values[place]) for values in (loss.mean, loss.low, loss.high))
         if mean == 0 and (np.isnan(low) or low == high == 0):
             continue
-        text = (
-            "all of a row's events, in order"
-            if isinstance(each, Sequences)
-            else "who a row is related to, and what it is like among them"
-        )
+        text = _WHOLE[type(each)] + (f" – {words}" if words and isinstance(each, Texts) else "")
         sure = not np.isnan(mean) and not low <= 0 <= high
         found.append(
             Driver(each.name, text, mean, None if np.isnan(low) else (low, high), None, "", clear=sure)

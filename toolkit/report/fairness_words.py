@@ -44,8 +44,7 @@ def _line(found: Comparison) -> str:
     if found.not_compared:
         loud = "NOT COMPARED" if found.unknown > MOST_UNKNOWN else "not compared"
         return f"{loud}, {found.not_compared}{tail}"
-    known = {group.name: group.rates["selection_rate"] for group in found.groups if group.rates}
-    known.pop("unknown", None)
+    known = {group.name: group.rates["selection_rate"] for group in found.known if group.rates}
     low, high = min(known, key=lambda g: known[g]), max(known, key=lambda g: known[g])
     text = f"selected {known[low]:.1%} ({low}) to {known[high]:.1%} ({high})"
     for name, word in (
@@ -112,7 +111,7 @@ def sentence(found: Comparison) -> str:
     """The comparison in one sentence, first thing under its heading."""
     if found.not_compared:
         return f"Not compared: {found.not_compared}."
-    known = [g for g in found.groups if g.rates and g.name != "unknown"]
+    known = [g for g in found.known if g.rates]
     low = min(known, key=lambda g: g.rates["selection_rate"])
     high = max(known, key=lambda g: g.rates["selection_rate"])
     if not high.rates["selection_rate"]:

@@ -28,6 +28,7 @@ from toolkit.prepared import Prepared
 from toolkit.report.evidence import (
     Calibration,
     Evidence,
+    Extracted,
     ListLine,
     ModelLine,
     NextList,
@@ -40,6 +41,7 @@ from toolkit.report.explain import Explained
 from toolkit.report.gather_data import data_of, model_card
 from toolkit.report.listed import Listed, days_of, latest, listed, places_among
 from toolkit.report.lists import file_name
+from toolkit.report.queue import waiting
 from toolkit.report.verdict import known_margin, size, verdict
 from toolkit.runfolder import plain
 from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
@@ -59,12 +61,13 @@ def gather(
     tuned: Sequence[Tuned] = (),
     next_lists: Mapping[str, NextList] | None = None,
     tables: Mapping[str, bytes] | None = None,
+    extracted: Extracted | None = None,
 ) -> Evidence:
     """All that a report says of the newest split.
 
     explained: of `explain`; facts, metrics, environment: of `record`, as the run writes them; resolved: the
     configuration as YAML without secrets; lists: file name → the CSV as written; next_lists: target → the
-    list for the newest moment; tables: further CSV files.
+    list for the newest moment; tables: further CSV files; extracted: entities.
     """
     sight = _Sight(config, prepared, outcome, places_among(prepared.matrix, outcome))
     targets = [
@@ -85,6 +88,7 @@ def gather(
         data=data_of(config, prepared, outcome, strongest), card=model_card(config, prepared, outcome, environment),
         config=resolved, metrics=plain(dict(metrics)), lists=dict(lists), backtest=list(facts["backtest"]),
         coherence=dict(outcome.coherence), remarks=list(outcome.remarks), tuned=list(tuned), tables=dict(tables or {}),
+        extracted=extracted,
     )  # fmt: skip
 
 
@@ -117,7 +121,7 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         deciles, gains = _ranked(sight, task, entries, size(sight.config, entries, chosen)[0])
     elif task.type == "multiclass":
         table = curves.confusion(y[has], scores.decision[sight.n :][has], len(task.classes))
-        classes = curves.per_class(table, task.classes, y[has], scores.score[sight.n :][has])
+        classes = chosen.per_class
     else:
         missed = curves.residuals(y[has], scores.score[sight.n :][has])
     name, zone = f"{file_name(task.name)}.csv", sight.config.cohort.timezone
@@ -132,7 +136,7 @@ def _target(sight: _Sight, index: int, explained: Explained, lists: Mapping[str,
         explained_by=explained.explained_by, examples=explained.examples, confusion=table, per_class=classes,
         residuals=missed, list_file=name if name in lists else "", listed=len(entries.rows),
         lists=_past_lists(sight.config, outcome, task), tiers=outcome.tiers.get(task.name, []),
-        fairness=outcome.fairness.get(task.name),
+        fairness=outcome.fairness.get(task.name), review=waiting(sight.config, sight.prepared, outcome, task),
     )  # fmt: skip
 
 
@@ -140,7 +144,10 @@ def _ranked(sight: _Sight, task: Task, entries: Listed, depth: int) -> tuple[lis
     """The newest list's tenths and gains, by the order in which it is written."""
     rows, rule = entries.rows, sight.outcome.scores.get(("rule", task.name))
     worth = sight.prepared.matrix.worth.get(task.name)
-    resample = Resample(sight.key[rows], sight.config.evaluation.bootstrap, sight.config.seed)
+    drawn = np.unique(sight.prepared.matrix.drawn[sight.outcome.rows[sight.n :]][rows], return_inverse=True)[
+        1
+    ]
+    resample = Resample(drawn, sight.config.evaluation.bootstrap, sight.config.seed)
     return ranked(
         entries.y, entries.strength, sight.key[rows], resample, rule.score[sight.n :][rows] if rule else None,
         None if worth is None else worth[sight.outcome.rows[sight.n :][rows]], [depth], entries.probability,
@@ -154,6 +161,7 @@ def _line(config: Config, task: Task, candidate: Candidate) -> ModelLine:
         intervals={name: ends for name, ends in candidate.intervals.items() if not math.isnan(ends[0])},
         margin=known_margin(candidate), seconds=candidate.seconds, notes=list(candidate.notes),
         undefined=dict(candidate.undefined), over_members=dict(candidate.over_members),
+        over_models=dict(candidate.over_models),
         behind=None if candidate.behind is None or np.isnan(candidate.behind).any() else candidate.behind,
     )  # fmt: skip
 

@@ -162,6 +162,7 @@ def model_card(
         "rows": outcome.assignment.counts(),
         "models": {task.name: outcome.chosen(task.name).model for task in outcome.tasks},
         **_protected(config, outcome),
+        **({"intervals": f"drawn by `{by}`: entities of one value resemble each other"} if (by := config.evaluation.draw_by) else {}),
         "limits": _limits(prepared, outcome),
         "seed": config.seed,
         "environment": {key: value for key, value in environment.items() if key != "overrides"},
@@ -175,7 +176,8 @@ def _protected(config: Config, outcome: Outcome) -> dict[str, Any]:
     if not (declared := config.fairness.attributes):
         return {}
     found: dict[str, Any] = {
-        name: "a feature" if node.as_feature else "no feature; read to judge decisions"
+        name: ("a feature" if node.as_feature else "no feature; read to judge decisions")
+        + ("; the playbook may read it" if node.in_playbook else "")
         for name, node in declared.items()
     }
     if wanted := config.fairness.mitigation:

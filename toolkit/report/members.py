@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from toolkit.evaluation.metrics import LOWER_IS_BETTER
 from toolkit.report.figures import is_number, metric
 
 Margin = tuple[float, float, float]
@@ -14,10 +15,31 @@ def against_members(model: str, headline: str, over: Mapping[str, Margin]) -> st
 
     over: member → its headline metric less the member's, with the ends of the paired difference's interval.
     """
-    beaten = all(is_number(low) and low > 0 for _, low, _ in over.values())
     of = "both" if len(over) == 2 else f"all {len(over)}"
-    said = ", ".join(f"{_against(*margin)} {name}{_doubt(*margin)}" for name, margin in over.items())
-    return f"{model} {'beats' if beaten else 'does not beat'} {of} of its members on the test: {metric(headline)} {said}"
+    return _sentence(model, f"{of} of its members", headline, over)
+
+
+def against_models(model: str, over: Mapping[str, Mapping[str, Margin]], name: str = "accuracy") -> str:
+    """Whether it beats every model that stands alone, by one metric, in a sentence without its stop.
+
+    over: metric → model → as in `against_members`.
+    """
+    many = len(over[name])
+    of = {1: "the model alone", 2: "both models alone"}.get(many, f"all {many} models alone")
+    return _sentence(model, of, name, over[name])
+
+
+def _sentence(model: str, whom: str, name: str, over: Mapping[str, Margin]) -> str:
+    over = {other: _upwards(name, margin) for other, margin in over.items()}
+    beaten = all(is_number(low) and low > 0 for _, low, _ in over.values())
+    said = ", ".join(f"{_against(*margin)} {other}{_doubt(*margin)}" for other, margin in over.items())
+    return f"{model} {'beats' if beaten else 'does not beat'} {whom} on the test: {metric(name)} {said}"
+
+
+def _upwards(name: str, margin: Margin) -> Margin:
+    """More is better."""
+    value, low, high = margin
+    return (-value, -high, -low) if name in LOWER_IS_BETTER else margin
 
 
 def _against(value: float, low: float, high: float) -> str:

@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from toolkit.report import charts, fairness_words, figures, inline, list_words, members, phrases, words
+from toolkit.report import (
+    charts,
+    fairness_words,
+    figures,
+    inline,
+    list_words,
+    members,
+    phrases,
+    review_words,
+    words,
+)
 from toolkit.report.embed import downloads, embedded
 from toolkit.report.evidence import Evidence, Gains, Target, Tuned
 
@@ -40,6 +50,7 @@ def render(evidence: Evidence) -> str:
     env = environment(evidence)
     parts = [env.get_template("overview.html").render()]
     parts += [_target(env, evidence, target, index) for index, target in enumerate(evidence.targets, 1)]
+    parts += [env.get_template("entities.html").render()] if evidence.extracted else []
     parts += [_data(env, evidence), env.get_template("card.html").render()]
     style = env.get_template("style.css").render()
     script = env.get_template("gains.js").render(leans=figures.LEANS)
@@ -78,7 +89,7 @@ def environment(evidence: Evidence) -> Environment:
         "quantity": figures.quantity, "seconds": figures.seconds, "plain": figures.plain, "day": figures.day, "moment": figures.moment,
         "metric": figures.metric, "score": score, "named": figures.named, "is_number": figures.is_number, "cell": cell, "top": top,
         "percent": figures.percent, "figure2": lambda value: figures.figure(value, 2), "fixed2": figures.fixed2, "quantile": quantile, "prose": prose,
-        "line": lambda found: _Line(found or {}),
+        "line": lambda found: _Line(found or {}), "base64": lambda found: base64.b64encode(found).decode(),
         "interval": lambda found, form="figure": figures.interval(found, getattr(figures, form)),
         "words": lambda key: str(key).replace("_", " ").strip().capitalize() if str(key).islower() else str(key),
         "attr_form": lambda value, form: FORMS[form](value),
@@ -89,7 +100,7 @@ def environment(evidence: Evidence) -> Environment:
         "expected": words.expected, "warning": words.warning, "capacity": phrases.capacity, "past": list_words, "compared": words.bars_compared,
         "meaning": lambda target: phrases.meaning(target, declared.get(target.name) or {}), "direction": phrases.direction, "example": phrases.example,
         "role": phrases.role, "calibration_note": phrases.calibration_note, "line_drawn": phrases.line_drawn, "sections": sections, "commonest": commonest, "keys_of": keys_of,
-        "against_members": members.against_members, "by_value": by_value, "MOST_TRIALS": MOST_TRIALS, "list": list,
+        "against_members": members.against_members, "against_models": members.against_models, "review": review_words, "by_value": by_value, "MOST_TRIALS": MOST_TRIALS, "list": list,
         "bars_top": lambda bars: top(v for _, number, _, around in bars for v in (number, *(around or ()))),
         "fair": fairness_words, "fair_top": lambda c: top(v for g in c.groups for v in (g.rates.get("selection_rate"), *g.intervals.get("selection_rate", ()))),
         "reason_top": lambda e: top(abs(r.contribution) for r in e.reasons),
@@ -111,7 +122,7 @@ FORMS: dict[str, Callable[[Any], str]] = {
 def sections(target: Target) -> list[tuple[str, str]]:
     """The sections that a target has: (anchor, name for the contents)."""
     there = {
-        ("list", "The list"): bool(target.deciles or target.gains), ("lists", "Past lists"): target.lists is not None, ("tiers", "Tiers"): bool(target.tiers), ("models", "Models"): True,
+        ("list", "The list"): bool(target.deciles or target.gains), ("lists", "Past lists"): target.lists is not None, ("tiers", "Tiers"): bool(target.tiers), ("review", "For a person"): target.review is not None, ("models", "Models"): True,
         ("calibration", "Calibration"): target.calibration is not None, ("threshold", "Threshold"): target.cut is not None,
         ("classes", "Classes"): target.confusion is not None and target.confusion.size > 0,
         ("errors", "Errors"): bool(target.residuals), ("segments", "Segments"): bool(by_segment(target.groups)),

@@ -30,6 +30,8 @@ def write_predictions(
         "entity": pa.array(matrix.entity[rows].tolist(), pa.string()), "cutoff": pa.array(matrix.cutoff[rows]),
         "part": pa.array(np.repeat(["validation", "test"], [n, len(rows) - n]).tolist(), pa.string()),
     }  # fmt: skip
+    if matrix.cluster is not None:  # sweeps draw by it, too
+        columns["drawn_by"] = pa.array(matrix.cluster[rows].tolist(), pa.string())
     for index, task in enumerate(outcome.tasks):
         y = outcome.y[:, index]
         columns[f"{task.name}.label"] = pa.array(y, mask=np.isnan(y))

@@ -37,7 +37,7 @@ from toolkit.report.figures import (
 # What the model table shows after the headline metric.
 COLUMNS = {
     "binary": ("pr_auc", "f1", "precision", "recall", "brier"),
-    "multiclass": ("accuracy", "macro_f1", "log_loss"),
+    "multiclass": ("accuracy", "macro_f1", "log_loss", "ece"),
     "regression": ("rmse", "mae", "spearman"),
 }
 

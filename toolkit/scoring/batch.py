@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.actions import entities, review
 from toolkit.bundling import Scorer
 from toolkit.config.schema import Engine as EngineConfig
 from toolkit.config.tables import Source
@@ -37,6 +38,7 @@ from toolkit.scoring import history
 from toolkit.training.coherence import cohere
 from toolkit.training.mitigation import decide_by_group
 from toolkit.training.threshold import decide_among
+from toolkit.training.triage import Flags, values_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Scored:
     """Scores of a cohort. table: one row per (entity, cutoff); X, besides: the rows as models see them.
 
     others: (model, target) → raw score and probability, of models that were not chosen; place: each row's place
-    among rows that tie, of `ties.places`; found: lines on new tables, of `found` and `history`.
+    among rows that tie, of `ties.places`; found: lines on new tables, of `found` and `history`; flags: what a person should
+    look at, where the bundle has a triage.
     """
 
     matrix: Matrix
@@ -61,6 +64,7 @@ class Scored:
     cutoffs: tuple[datetime, ...]
     place: np.ndarray
     found: tuple[str, ...] = ()
+    flags: Flags | None = None
 
 
 def moments_of(
@@ -143,6 +147,7 @@ def tables_of(scorer: Scorer) -> list[str]:
     """The tables that scoring reads: not those that only labels are made of."""
     declared = scorer.declaration
     names = set(without_labels(declared).tables())
+    names |= {*scorer.entities.tables}
     names |= {condition.table for node in declared.target.values() for condition in node.among}
     return [name for name in declared.dataset.tables if name in names]
 
@@ -256,9 +261,16 @@ def predict(
             columns |= tier_column(head.name, probability[head.name], tiers, eligible[head.name])
         if not eligible[head.name].all():
             columns[f"{head.name}.applies"] = eligible[head.name]
+    flags = None
+    if scorer.triage is not None:
+        values = values_of(matrix, tables, np.arange(len(matrix)))
+        flags = scorer.triage.flags(probability[scorer.triage.target], X, modalities, values)
+        flags = flags.among(eligible[scorer.triage.target])
+        why = [flags.why(row) or None for row in range(len(matrix))]
+        columns[f"{scorer.triage.target}.review"] = pa.array(why, pa.string())
     return Scored(
         matrix, tables, X, modalities, pa.table(columns), raw, probability, decision, eligible, said.others, unseen,
-        cutoffs, place,
+        cutoffs, place, flags=flags,
     )  # fmt: skip
 
 
@@ -333,8 +345,16 @@ def write(scorer: Scorer, scored: Scored, folder: Path) -> list[str]:
             scored.decision[head.name][rows],
             scorer.list_size,
         )
+    if scorer.triage is not None and scored.flags is not None:
+        head = next(head for head in scorer.heads if head.name == scorer.triage.target)
+        key = scored.tables[scorer.declaration.dataset.entity].spec.keys[0]
+        review.write(
+            folder, scorer.triage, scored.flags, key, scored.matrix.entity, scored.probability[head.name],
+            head.classes, days,
+        )  # fmt: skip
     write_rejected(scored.tables, folder / "rejected")
     lines = account(scorer, scored)
+    lines += entities.search(scorer.entities, scored.tables, folder)[1]
     (folder / "summary.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return lines
 
@@ -356,6 +376,8 @@ def account(scorer: Scorer, scored: Scored) -> list[str]:
         ]
         if table.ignored:
             lines.append(f"in {table.origin}, not used: {', '.join(table.ignored)}")
+    if scored.flags is not None and scorer.triage is not None:
+        lines.append(review.line(scorer.triage, scored.flags))
     lines += scored.found
     lines += [f"the run failed a fairness gate, which was accepted: {gate}" for gate in scorer.gates]
     for name, groups in scored.matrix.protected.items():

@@ -14,7 +14,8 @@ import numpy as np
 from sqlglot import exp
 
 from toolkit.config.calendars import Calendar
-from toolkit.config.features import Attributes
+from toolkit.config.features import Attributes, Expressions
+from toolkit.config.modalities import RawText
 from toolkit.config.tables import Column, Table
 from toolkit.data import contract, ingest, sql
 from toolkit.data.contract import A_NAME
@@ -27,14 +28,16 @@ from toolkit.models.encode import shortened
 from toolkit.prepare import cohort as cohorts
 from toolkit.prepare.cohort import COHORT
 from toolkit.prepare.compiled import Declaration
-from toolkit.prepare.features import compile_set
+from toolkit.prepare.expressions import compile_expressions
+from toolkit.prepare.features import CompiledSet, compile_set
+from toolkit.prepare.raw_texts import TEXT, CompiledRawText, compile_raw_text
 
 QUERY, INSIDE, NOBODY = "@one row", "@inside", "@nobody"
 Step = tuple[str, exp.Expression]
 
 
 class Cells:
-    """The entity table's columns of single rows → features. Not for several threads at once.
+    """The entity table's columns of single rows → features, and texts by their sets. Not for several threads at once.
 
     Raises ConfigError if the declared features need more than those columns: another table, or a moment.
     """
@@ -70,12 +73,27 @@ class Cells:
         tree = tree.select(sql.named(exp.Is(this=col(ROW, COHORT), expression=exp.null()), "@outside"))
         tree = tree.select(*(sql.named(col(c, TYPED), f"@{c}") for c in self.checked))
         self.features: list[str] = []
+        frame = cohorts.looking_back(declared.cohort)
+        parts: dict[str, CompiledSet] = {}
         for set_name, node in declared.features.items():
-            part = compile_set(set_name, node, tables, cohorts.looking_back(declared.cohort), frozenset())  # type: ignore[arg-type]
+            if isinstance(node, RawText):
+                parts[set_name] = compile_raw_text(set_name, node, tables, frame)
+            elif not isinstance(node, Expressions):
+                parts[set_name] = compile_set(set_name, node, tables, frame, frozenset())  # type: ignore[arg-type]
+        made = {
+            set_name: compile_expressions(set_name, node, parts, frame)
+            for set_name, node in declared.features.items()
+            if isinstance(node, Expressions)
+        }
+        for set_name, part in (parts | made).items():
             own = f"@set {set_name}"
             steps.append((own, part.query.tree))
             same = exp.EQ(this=col(ROW, COHORT), expression=col(ROW, own))
             tree = tree.join(sql.table(own), on=same, join_type="left")
+            if isinstance(part, CompiledRawText):
+                tree = tree.select(sql.named(col(TEXT, own), set_name))
+                self.features.append(set_name)
+                continue
             for feature in part.features:
                 kind = "VARCHAR" if feature.kind == "categorical" else "DOUBLE"
                 tree = tree.select(sql.named(exp.cast(col(feature.column, own), kind), feature.name))
@@ -135,8 +153,9 @@ def _columns_are_enough(declared: Declaration) -> None:
     if declared.cohort.cutoffs is not None:
         raise ConfigError("the cohort has cutoffs: its features are of a moment", where="cohort", fix=fix)
     for name, node in declared.features.items():
-        own = isinstance(node, Attributes) and node.table == entity
+        own = isinstance(node, Attributes | RawText) and node.table == entity
         own |= isinstance(node, Calendar) and node.table in (None, entity)
+        own |= isinstance(node, Expressions)  # of the other sets' features
         if not own:
             raise ConfigError(
                 f"feature set `{name}` is made of more than the columns of `{entity}`",

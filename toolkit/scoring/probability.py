@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.bundling import Head, Scorer
+from toolkit.bundling import Scorer
 from toolkit.modalities import NOTHING, Modalities
 from toolkit.models.ensemble import Combined
 from toolkit.models.interface import Fitted
 from toolkit.models.one_by_one import OneByOneFitted
-from toolkit.training.coherence import project
+from toolkit.scoring.batch import say
 
 Floats = NDArray[np.float64]
 
@@ -37,11 +38,37 @@ def some_of(
     return [every[place] for place in places]
 
 
-def chain_of(scorer: Scorer, target: str) -> list[Head]:
-    """The chosen heads that decide a target's probability: its own, or all of the chain that it is in."""
+@dataclass(frozen=True)
+class Some:
+    """A model that is asked about some of its targets only."""
+
+    fitted: Fitted
+    places: tuple[int, ...]
+
+    def predict(self, X: NDArray[np.float32], besides: Modalities = NOTHING) -> list[np.ndarray]:
+        return some_of(self.fitted, self.places, X, besides)
+
+
+def about(scorer: Scorer, target: str) -> tuple[Scorer, bool]:
+    """The scorer of a target and of the chain that it is in, and whether a single row's score decides."""
     names = next((chain for chain in scorer.coherent if target in chain), (target,))
-    heads = {head.name: head for head in scorer.heads}
-    return [heads[name] for name in names]
+    chain = [head for name in names for head in scorer.heads if head.name == name]
+    places = {m: tuple(head.position for head in chain if head.model == m) for m in (h.model for h in chain)}
+    # Whoever is acted on for a narrower target is for this one, so their thresholds count, too.
+    decides = not any(
+        head.threshold is None or head.threshold.by_rank or head.by_group is not None
+        for head in chain[: names.index(target) + 1]
+    )
+    heads = tuple(
+        replace(
+            head, position=places[head.model].index(head.position),
+            threshold=head.threshold if decides else None, by_group=None,
+        )
+        for head in chain
+    )  # fmt: skip
+    models: Any = {name: Some(scorer.models[name], its) for name, its in places.items()}
+    nested = tuple(chain for chain in scorer.coherent if target in chain)
+    return replace(scorer, heads=heads, others=(), models=models, coherent=nested), decides
 
 
 def probability(
@@ -49,25 +76,11 @@ def probability(
 ) -> tuple[Floats, Floats, NDArray[np.bool_] | None]:
     """The target's raw score [rows], its probability (or number) [rows], and whether its threshold is reached.
 
-    The same as scoring gives, to the last digits. The last is None where there is no threshold of a single
-    row: of a number, of a capacity, or where groups have thresholds of their own.
+    By the code that scores tables. The last is None where there is no threshold of a single row: of a number, of a
+    capacity, or where groups have thresholds of their own.
     """
-    chain = chain_of(scorer, target)
-    raw: dict[str, Floats] = {}
-    for model in {head.model for head in chain}:
-        its = [head for head in chain if head.model == model]
-        said = some_of(scorer.models[model], [head.position for head in its], X, besides)
-        raw |= {
-            head.name: np.asarray(np.expm1(score) if head.logged else score, np.float64)
-            for head, score in zip(its, said, strict=True)
-        }
-    each = [head.calibrator.apply(raw[head.name]) for head in chain]
-    at = [head.name for head in chain].index(target)
-    after = each[at] if len(chain) == 1 else project(np.column_stack(each))[:, at]
-    if any(one.threshold is None or one.threshold.by_rank or one.by_group for one in chain[: at + 1]):
-        return raw[target], after, None
-    reached = np.zeros(len(X), bool)
-    for head in chain[: at + 1]:  # whoever is acted on for a narrower target is for this one
-        assert head.threshold is not None
-        reached |= raw[head.name] >= head.threshold.value
-    return raw[target], after, reached
+    alone, decides = about(scorer, target)
+    everybody, nobody = np.ones(len(X), bool), np.zeros(len(X), np.intp)
+    said = say(alone, X, besides, {head.name: everybody for head in alone.heads}, nobody, nobody)
+    reached = said.decision[target].astype(bool) if decides else None
+    return np.asarray(said.raw[target], np.float64), said.probability[target], reached

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from toolkit.simulate import chat as chat
 from toolkit.simulate import clients as clients
+from toolkit.simulate import documents as documents
 from toolkit.simulate import donors as donors
 from toolkit.simulate import mailings as mailings
 from toolkit.simulate import portals as portals

@@ -92,7 +92,7 @@ class Pair:
 def pair(a: Sequence[Scored], b: Sequence[Scored]) -> Pair:
     """The rows that the settings share, seed by seed. Raises NotComparableError."""
     both = [_shared(left, right) for left, right in zip(a, b, strict=True)]
-    entities = np.concatenate([left.keys.get_level_values(0).to_numpy() for left, _ in both])
+    entities = np.concatenate([left.drawn for left, _ in both])
     distinct = frozenset(entities)
     boot = EntityBootstrap(entities, FEWER if len(distinct) > MANY else REPLICATES, seed=0)
     rows = sum(len(left.y) for left, _ in both)

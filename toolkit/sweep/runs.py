@@ -39,8 +39,8 @@ class Run:
     def metric(self, target: str) -> str:
         """The validation metric that chose this run's model for a target."""
         headline = self.targets[target]["headline"]
-        chosen_by = (self.config.get("evaluation") or {}).get("select_by", headline)
-        return chosen_by if self.targets[target]["type"] == "binary" else headline
+        key = {"binary": "select_by", "multiclass": "select_classes_by"}.get(self.targets[target]["type"], "")
+        return str((self.config.get("evaluation") or {}).get(key, headline))
 
     def value(self, target: str, metric: str, part: str = "validation") -> float:
         """A metric of the chosen model on `validation` or `test` rows; NaN if it is not defined there."""
@@ -81,9 +81,11 @@ class Run:
         wide = [f"{target}.probability.{name}" for name in entry["classes"]]
         columns = {label: label} | ({name: name for name in wide} if several else {score: score})
         columns |= {f"{target}.{name}": name for name in ("probability", "decision") if binary}
+        by = (self.config.get("evaluation") or {}).get("draw_by")
+        grouped = ["drawn_by"] if by else []
         try:
             table = pq.read_table(
-                self.folder / NEEDED[2], columns=["entity", "cutoff", "part", *columns]
+                self.folder / NEEDED[2], columns=["entity", "cutoff", "part", *grouped, *columns]
             ).to_pandas()
         except (OSError, ValueError, KeyError) as error:
             raise ConfigError(
@@ -98,6 +100,7 @@ class Run:
             table[wide].to_numpy(np.float64) if several else table[score].to_numpy(np.float64),
             table[f"{target}.probability"].to_numpy(np.float64) if binary else None,
             table[f"{target}.decision"].to_numpy(bool) if binary else None,
+            table["drawn_by"].to_numpy() if grouped else None,
         )  # fmt: skip
 
 
@@ -106,7 +109,8 @@ class Scored:
     """Labelled rows and what a model made of them.
 
     keys: (entity, cutoff) [rows]; y: labels [rows]; score [rows], or probabilities [rows, classes];
-    probability and decision [rows] of a yes-or-no target.
+    probability and decision [rows] of a yes-or-no target; cluster: what intervals draw, where that is not the
+    entity [rows].
     """
 
     type: str
@@ -116,12 +120,21 @@ class Scored:
     score: np.ndarray
     probability: np.ndarray | None
     decision: np.ndarray | None
+    cluster: np.ndarray | None = None
+
+    @property
+    def drawn(self) -> np.ndarray:
+        """What each row is drawn with in the bootstrap [rows]."""
+        return self.keys.get_level_values(0).to_numpy() if self.cluster is None else self.cluster
 
     def take(self, rows: np.ndarray) -> Scored:
         """Some of the rows (positions), in that order."""
         probability = None if self.probability is None else self.probability[rows]
         decision = None if self.decision is None else self.decision[rows]
-        return Scored(self.type, self.classes, self.keys[rows], self.y[rows], self.score[rows], probability, decision)  # fmt: skip
+        cluster = None if self.cluster is None else self.cluster[rows]
+        return Scored(
+            self.type, self.classes, self.keys[rows], self.y[rows], self.score[rows], probability, decision, cluster
+        )  # fmt: skip
 
     @property
     def arguments(self) -> tuple[np.ndarray | None, ...]:

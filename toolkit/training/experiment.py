@@ -22,7 +22,7 @@ from toolkit.models.interface import Batch, Column, Task
 from toolkit.prepare import audit as audits
 from toolkit.prepare.matrix import Compiled, Matrix
 from toolkit.prepare.targets import LabelState, labels
-from toolkit.training import ensembles, fairness
+from toolkit.training import ensembles, fairness, triage
 from toolkit.training.crossfit import deal
 from toolkit.training.fitting import (
     BASELINES,
@@ -106,7 +106,7 @@ def run_split(
     eligible = {task.name: matrix.eligible[task.name][rows] for task in tasks}
     held = Held(
         X_eval, besides, lists_of(matrix, rows), places(matrix.entity[rows]), eligible,
-        deal(matrix.entity[valid_rows], config.seed),
+        deal(matrix.dealt_by[valid_rows], config.seed),
     )  # fmt: skip
     folds = partial(tuning_folds, config, compiled, matrix, assignment, material)
     declared, outcome.studies = tune(
@@ -129,7 +129,7 @@ def run_split(
         progress(f"fitting {name}", number / len(outcome.models))
         if isinstance(model, Ensemble):
             fitted, seconds = ensembles.put_together(model, declared, outcome.fitted, held.said, ground)
-            held.said[name] = ensembles.fair(fitted, held.said, valid.y, held.fold)
+            held.said[name] = ensembles.judged(fitted, X_eval, besides, held.said, valid.y, held.fold)
             outcome.fitted[name] = fitted
             outcome.remarks += [f"{name}: {line}" for line in fitted.remarks]
         else:
@@ -144,6 +144,7 @@ def run_split(
     choose_models(config, outcome)
     fairness.mitigate(config, outcome, matrix, held)
     make_coherent(config, outcome, eligible)
+    flags = look_for_doubt(config, outcome, matrix, compiled, train, Batch(X_eval, y[rows], besides))
 
     progress("evaluating on the test rows", 0.0)
     y[test_rows] = door.open()
@@ -152,7 +153,34 @@ def run_split(
     outcome.y[n:] = y[test_rows]
     outcome.base_rates = base_rates(tasks, y, assignment, matrix.entity)
     judge_test(config, outcome, matrix, progress)
+    if outcome.triage and flags:
+        place = [task.name for task in tasks].index(outcome.triage.target)
+        scores = outcome.scores[(outcome.chosen(outcome.triage.target).model, outcome.triage.target)]
+        outcome.review = triage.judge(outcome.triage, flags, outcome.y[n:, place], scores.decision[n:])
     return outcome
+
+
+def look_for_doubt(
+    config: Config, outcome: Outcome, matrix: Matrix, compiled: Compiled, train: Batch, held: Batch
+) -> triage.Flags | None:
+    """Fit the triage on validation rows, and flag the test rows; no label of theirs is known yet.
+
+    held: validation rows, then test rows.
+    """
+    if (target := triage.declared(config)) is None:
+        return None
+    n, place = outcome.n_valid, [task.name for task in outcome.tasks].index(target)
+    probability = outcome.scores[(outcome.chosen(target).model, target)].probability
+    valid, test = (
+        Batch(held.X[part], held.y[part], held.modalities.some(np.arange(len(held.X))[part]))
+        for part in (slice(0, n), slice(n, None))
+    )
+    outcome.triage = triage.fit(
+        config, target, valid.y[:, place], probability[:n], train, valid, place, outcome.encoder.columns
+    )
+    values = triage.values_of(matrix, compiled.tables, outcome.rows[n:])
+    flags = outcome.triage.flags(probability[n:], test.X, test.modalities, values)
+    return flags.among(matrix.eligible[target][outcome.rows[n:]])
 
 
 def tuning_folds(

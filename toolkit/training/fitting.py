@@ -44,13 +44,13 @@ class Material:
     origin: str
 
     def apart(self) -> list[Material]:
-        """The same for each task alone, for models that look at X only."""
+        """The same for each task alone."""
         return [
             replace(
                 self,
                 tasks=[task],
-                train=Batch(self.train.X, self.train.y[:, [index]]),
-                valid=Batch(self.valid.X, self.valid.y[:, [index]]),
+                train=replace(self.train, y=self.train.y[:, [index]]),
+                valid=replace(self.valid, y=self.valid.y[:, [index]]),
             )
             for index, task in enumerate(self.tasks)
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,12 @@ import pandas as pd
 from toolkit.config.schema import Config
 from toolkit.evaluation import metrics, tiers
 from toolkit.evaluation.bootstrap import Draws, EntityBootstrap, difference, interval
-from toolkit.evaluation.curves import auc_error
+from toolkit.evaluation.curves import auc_error, confusion, per_class
 from toolkit.evaluation.gains import Z
 from toolkit.evaluation.lists import AtSize, Lists
 from toolkit.evaluation.ties import places
 from toolkit.modalities import Modalities
+from toolkit.models.ensemble import Ensemble
 from toolkit.models.interface import Task
 from toolkit.prepare.matrix import Matrix
 from toolkit.training import fairness
@@ -29,6 +31,7 @@ from toolkit.training.outcome import HEADLINE, Candidate, Outcome, Scores
 from toolkit.training.threshold import Threshold, choose, decide, decide_among
 
 Progress = Callable[[str, float], None]
+COMPARED = ("accuracy", "macro_f1", "log_loss")  # of several classes: an ensemble against each single model
 CROSS_FITTED, NOTHING = f"cross-fitted on {FOLDS} folds of entities", "nothing is fitted on it"
 
 
@@ -138,7 +141,8 @@ def _calibrate_and_cut(
 def choose_models(config: Config, outcome: Outcome) -> None:
     """Mark, per target, the declared model that validation prefers; baselines are not chosen."""
     for task in outcome.tasks:
-        metric = config.evaluation.select_by if task.type == "binary" else HEADLINE[task.type]
+        wanted = {"binary": config.evaluation.select_by, "multiclass": config.evaluation.select_classes_by}
+        metric = wanted.get(task.type, HEADLINE[task.type])
         sign = -1.0 if metric in metrics.LOWER_IS_BETTER else 1.0
         able = [candidate for candidate in outcome.of(task.name) if candidate.model in config.model]
         best = max(able, key=lambda c: np.nan_to_num(sign * c.validation.get(metric, np.nan), nan=-np.inf))
@@ -148,7 +152,7 @@ def choose_models(config: Config, outcome: Outcome) -> None:
 def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.ndarray]) -> None:
     """Project the chosen models' probabilities of nested targets on the declared order; nest their decisions.
 
-    The decisions of one threshold for all, too: what thresholds by group cost is the difference from them.
+    Their validation figures are taken anew: those of other models, which nothing corrects, stay. The decisions of one threshold for all, too: what thresholds by group cost is the difference from them.
     """
     for chain in config.coherent:
         chosen = {target: outcome.scores[(outcome.chosen(target).model, target)] for target in chain}
@@ -160,6 +164,11 @@ def make_coherent(config: Config, outcome: Outcome, eligible: Mapping[str, np.nd
         outcome.coherence[" <= ".join(chain)] = corrected
         for target, scores in chosen.items():
             scores.probability, scores.decision = probability[target], decision[target]
+            index = next(i for i, task in enumerate(outcome.tasks) if task.name == target)
+            y = outcome.y[: outcome.n_valid, index]
+            outcome.chosen(target).validation = measured(
+                config, outcome.tasks[index], y, scores, slice(0, outcome.n_valid), ~np.isnan(y)
+            )
 
 
 # --- on test rows -----------------------------------------------------------------------------------
@@ -169,8 +178,8 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
     """Metrics on the test rows with intervals by entity bootstrap; margins over the rule; groups; lists."""
     test = slice(outcome.n_valid, None)
     rows = outcome.rows[test]
-    replicates = config.evaluation.bootstrap
-    boot = EntityBootstrap(matrix.entity[rows], replicates, config.seed) if replicates else None
+    replicates, drawn = config.evaluation.bootstrap, matrix.drawn[rows]
+    boot = EntityBootstrap(drawn, replicates, config.seed) if replicates else None
     by = {"cutoff": lists_of(matrix, rows)} | {
         s: segment(matrix, s, rows) for s in config.evaluation.segments
     }
@@ -192,9 +201,9 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
             if boot is not None and has.any():
                 draws[candidate.model] = resampled(config, boot, task, y, scores, test, has)
                 candidate.intervals = {name: interval(d) for name, d in draws[candidate.model].items()}
-                candidate.beats_chance = _beats_chance(
-                    task, candidate, y, scores.score[test], matrix.entity[rows]
-                )
+                candidate.beats_chance = _beats_chance(task, candidate, y, scores.score[test], drawn)
+            if task.type == "multiclass":
+                candidate.per_class = _per_class(boot, task, y, scores, test, has)
             if candidate.chosen:
                 candidate.groups = by_group(config, boot, task, y, scores, test, has, by)
                 candidate.groups += by_acquaintance(config, boot, task, y, scores, test, has, met, place)
@@ -207,15 +216,41 @@ def judge_test(config: Config, outcome: Outcome, matrix: Matrix, progress: Progr
             by_name = {other.model: other for other in outcome.of(task.name)}
             for member in members:
                 candidate.over_members[member.name] = _over(headline, candidate, by_name[member.name], draws)
+            if members and task.type == "multiclass":
+                alone = [
+                    by_name[n]
+                    for n, one in config.model.items()
+                    if n in draws and not isinstance(one, Ensemble)
+                ]
+                candidate.over_models = {
+                    metric: {other.model: _over(metric, candidate, other, draws) for other in alone}
+                    for metric in COMPARED
+                }
             if candidate is not chosen and {chosen.model, candidate.model} <= draws.keys():
                 candidate.behind = _over(headline, chosen, candidate, draws)
         if wanted := config.listing.tiers_for(task.name, task.type):
             probability = outcome.scores[(chosen.model, task.name)].probability[test]
-            outcome.tiers[task.name] = tiers.judge(y, probability, wanted, matrix.entity[rows], boot)
+            outcome.tiers[task.name] = tiers.judge(y, probability, wanted, drawn, boot)
         if (judged := fairness.judge(config, outcome, index, matrix, boot)) is not None:
             outcome.fairness[task.name] = judged
         if task.type == "binary":
             _judge_lists(config, outcome, task, Lists.of(y, by["cutoff"], place, boot))
+
+
+def _per_class(
+    boot: EntityBootstrap | None, task: Task, y: np.ndarray, scores: Scores, part: slice, has: np.ndarray
+) -> list[dict[str, Any]]:
+    """Of each class `curves.per_class`, and the intervals of precision, recall and F1."""
+    decision, classes = scores.decision[part], len(task.classes)
+    table = confusion(y[has], decision[has], classes)
+    found = per_class(table, task.classes, y[has], scores.score[part][has])
+    if boot is None or not has.any():
+        return found
+    draws = boot.per_class(np.where(has, y, 0), decision, classes, rows=has)
+    return [
+        line | {f"{name}_95": interval(each[place]) for name, each in draws.items()}
+        for place, line in enumerate(found)
+    ]
 
 
 def _over(

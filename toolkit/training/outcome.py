@@ -22,9 +22,12 @@ from toolkit.training.threshold import Threshold
 from toolkit.tuning.study import Studied
 
 if TYPE_CHECKING:
+    from toolkit.training import triage as triages
     from toolkit.training.fairness import Judged
 
-__all__ = ["HEADLINE", "Candidate", "Outcome", "Scores"]
+__all__ = ["HEADLINE", "Candidate", "Margin", "Outcome", "Scores"]
+
+Margin = tuple[float, float, float]  # a difference, and the ends of its interval
 
 
 @dataclass
@@ -35,7 +38,9 @@ class Candidate:
     where that is a probability; basis: how the validation probabilities and decisions came about, in
     words; intervals: metric → (low, high) on the test; margin: its headline metric minus the rule's, with
     the interval of the paired difference; behind: the chosen model's minus its own, likewise; over_members: an
-    ensemble's minus each member's, likewise; per_list, steadiness: what the lists of the test would have brought,
+    ensemble's minus each member's, likewise; over_models: of several classes, metric → each of the recipe's models
+    that are no ensembles → likewise; per_class: rows, precision, recall, F1 and AUC of each class, with intervals
+    (`precision_95`, …); per_list, steadiness: what the lists of the test would have brought,
     and how alike they are (binary targets); by_group: thresholds by protected group, which then decide in place
     of the one.
     """
@@ -52,9 +57,11 @@ class Candidate:
     test: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
-    margin: tuple[float, float, float] | None = None
-    behind: tuple[float, float, float] | None = None
-    over_members: dict[str, tuple[float, float, float]] = field(default_factory=dict)
+    margin: Margin | None = None
+    behind: Margin | None = None
+    over_members: dict[str, Margin] = field(default_factory=dict)
+    over_models: dict[str, dict[str, Margin]] = field(default_factory=dict)
+    per_class: list[dict[str, Any]] = field(default_factory=list)
     per_list: list[AtSize] = field(default_factory=list)
     steadiness: Steadiness | None = None
     # The interval of the headline metric lies above what a guess would have. An AUC's is DeLong's here:
@@ -93,7 +100,7 @@ class Outcome:
     base rate of each list of the test (binary targets); tiers: target → what its chosen model's tiers are worth
     on the test, where there are tiers; common: target → decisions by one threshold for all, where thresholds by
     group have replaced them; fairness: target → how decisions differ between protected groups, where such are
-    declared.
+    declared; triage, review: which rows a person should look at, and what that is worth on the test, likewise.
     """
 
     assignment: Assignment
@@ -118,6 +125,8 @@ class Outcome:
     tiers: dict[str, list[Tier]] = field(default_factory=dict)
     common: dict[str, np.ndarray] = field(default_factory=dict)
     fairness: dict[str, Judged] = field(default_factory=dict)
+    triage: triages.Triage | None = None
+    review: triages.Judged | None = None
     test_reads: int = 0
 
     def of(self, target: str) -> list[Candidate]:

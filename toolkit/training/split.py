@@ -57,7 +57,8 @@ def assign(
     entity: texts [rows]; cutoff: datetime64 in UTC [rows]; horizons: those of all
     targets; strata: labels
     [rows] to keep in proportion; zone: the cohort's time zone, on whose calendar spans are measured;
-    said: texts [rows], or None, of the column that a split by column goes by.
+    said: texts [rows], or None, of the column that a split by column goes by, or whose equal values stay
+    on one side; an entity without a value is on its own.
     An entity's lot depends on its key and the seed only, not on who else is there, unless strata are
     kept in proportion.
     """
@@ -76,9 +77,10 @@ def assign(
     if isinstance(split, ColumnSplit):
         assert said is not None
         return [_by_column(split, said)]
-    lot = _lots(entity, seed)
+    unit = entity if said is None else np.where(pd.isna(said), entity, said)
+    lot = _lots(unit, seed)
     if isinstance(split, RandomSplit) and strata is not None:
-        lot = _within(lot, entity, strata)
+        lot = _within(lot, entity, unit, strata)
     part = np.full(len(entity), TRAIN, np.int8)
     part[lot < split.test + split.validation] = VALIDATION
     part[lot < split.test] = TEST
@@ -258,15 +260,25 @@ def _classes(strata: np.ndarray) -> np.ndarray:
     return values.astype(str).to_numpy(object)
 
 
-def _within(lot: np.ndarray, entity: np.ndarray, strata: np.ndarray) -> np.ndarray:
+def _within(lot: np.ndarray, entity: np.ndarray, unit: np.ndarray, strata: np.ndarray) -> np.ndarray:
     """Lots turned into even ranks inside each class, so that every part holds its share of it.
 
-    An entity belongs to the class of its first row; all of its rows follow. Classes too rare to have
-    their share in every part are dealt together.
+    An entity belongs to the class of its first row, what stays together (`unit` [rows]) to the class of most
+    of its entities; all of its rows follow. Classes too rare to have their share in every part are dealt
+    together. A unit lies in the middle of the ranks that its entities take up: a large one unbalances
+    the parts by half of itself at most.
     """
-    people = pd.DataFrame({"entity": entity, "lot": lot, "class": _classes(strata)}).drop_duplicates("entity")
-    small = people.groupby("class")["lot"].transform("size") < RARE
-    people.loc[small, "class"] = "rare"
-    rank = people.groupby("class")["lot"].rank(method="first") - 0.5
-    people["lot"] = rank / people.groupby("class")["lot"].transform("size")
-    return people.set_index("entity")["lot"].loc[entity].to_numpy()
+    people = pd.DataFrame({"unit": unit, "lot": lot, "class": _classes(strata)})[
+        ~pd.Series(entity).duplicated()
+    ]
+    by = people.groupby("unit", sort=False)
+    units = by.agg(lot=("lot", "first"), size=("lot", "size"))
+    units["class"] = (
+        by["class"].agg(lambda own: own.mode().iloc[0]) if len(units) < len(people) else by["class"].first()
+    )
+    small = units.groupby("class")["size"].transform("sum") < RARE
+    units.loc[small, "class"] = "rare"
+    units = units.sort_values("lot", kind="stable")
+    of_class = units.groupby("class")["size"]
+    units["lot"] = (of_class.cumsum() - units["size"] / 2) / of_class.transform("sum")
+    return units["lot"].loc[unit].to_numpy()
