@@ -740,20 +740,22 @@ def test_a_second_engine_that_fails_leaves_the_words_of_the_first(
     assert "textract refused" in caplog.text
 
 
-def test_auto_goes_to_textract_where_credentials_are_set(
+def test_auto_sends_pages_to_textract_only_where_that_is_asked_for_and_credentials_are_set(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    cloud = Reading(ocr=Ocr(cloud=True))
     for name in textract.CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engines, "installed", lambda name: True)
-    assert engines.in_line(Ocr()) == ["tesseract", "rapidocr"]
+    assert engines.in_line(cloud.ocr) == ["tesseract", "rapidocr"], "no credentials"
     for name in textract.CREDENTIALS:
         monkeypatch.setenv(name, "AKIDX")
-    assert engines.in_line(Ocr()) == ["tesseract", "textract"]
-    assert "AKID" not in recognise.version(Reading())
+    assert engines.in_line(Ocr()) == ["tesseract", "rapidocr"], "keys for another service open no door"
+    assert engines.in_line(cloud.ocr) == ["tesseract", "textract"]
+    assert "AKID" not in recognise.version(cloud)
     assert "sent to Amazon Textract" in caplog.text, "pages that leave the machine are announced"
     monkeypatch.setattr(engines, "installed", lambda name: name == "rapidocr")
-    assert engines.in_line(Ocr()) == ["rapidocr", "textract"]
+    assert engines.in_line(cloud.ocr) == ["rapidocr", "textract"]
 
 
 @needs_tesseract

@@ -108,10 +108,10 @@ class TestTheSameAsInTheRun:
     def test_on_five_targets_with_relations_and_a_chain(self, tmp_path: Path) -> None:
         """In processes of their own, as a user starts them; the world is simulated once."""
         settings = [
-            "source.world.size=3000",
+            "source.world.size=1500",
             "evaluation.bootstrap=0",
             "model.lightgbm.num_iterations=20",
-            "trainer.epochs=2",
+            "trainer.epochs=1",
             "engine.threads=1",
         ]
         chain = "+coherent=[[high_value,consistent_giver]]"

@@ -33,6 +33,7 @@ USED_BY |= {
 }
 USED_BY |= {("counterfactual", "more_usage"): "prospect_conversion"}
 USED_BY |= {("target", name): "churn" for name in ("cancels_30d", "falls_silent_30d")}
+USED_BY |= {("entities", "real_estate"): "document_classifier"}  # it needs a table of words
 ENSEMBLES = {("model", name) for name in ("blend", "blend_equal", "blend_half", "stack")}  # made of others
 FLAT = {("dataset", "flat"), ("target", "label"), ("recipe", "flat_churn")}  # what `vars` and a path complete
 
@@ -60,6 +61,8 @@ def test_it_composes_and_validates(
     others += written.get("nodes", [])
     others += [each for each in written.get("of", []) if group == "model" and each not in others]
     words = [f"{group}=[{','.join([name, *others])}]" if several else f"{group}={name}"]
+    if USED_BY.get((group, name), "churn") not in SHIPPED["recipe"]:
+        pytest.skip(f"the recipe {USED_BY[group, name]} has not landed")
     if group != "recipe":
         words.append("recipe=" + USED_BY.get((group, name), "donor_retention"))
     if group == "target" and USED_BY.get((group, name)) in (

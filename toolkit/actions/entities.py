@@ -62,7 +62,8 @@ def lines(node: EntityPatterns, found: Found) -> list[str]:
     for (_, _, reason), count in found.rejected.items():
         reasons[reason] += count
     most = "; ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(3))
-    said = [f"{FILE}: {len(found.entities):,} entities in {found.documents:,} documents, {found.pages:,} pages: {kinds}"]  # fmt: skip
+    many = f"{len(found.entities):,} {'entity' if len(found.entities) == 1 else 'entities'}"
+    said = [f"{FILE}: {many} in {found.documents:,} documents, {found.pages:,} pages: {kinds}"]  # fmt: skip
     if rejected:
         said.append(
             f"  of {found.candidates:,} candidates, {rejected:,} are not listed, mostly {most} ({REJECTED})"

@@ -19,7 +19,7 @@ from toolkit.evaluation.effects import additive, number_text, replaced, usual_va
 from toolkit.evaluation.metrics import Floats
 from toolkit.modalities import Column, Modalities
 from toolkit.models.ensemble import Combined
-from toolkit.models.explain import Explains
+from toolkit.models.explain import Explains, Saying
 from toolkit.models.interface import Fitted
 from toolkit.models.one_by_one import OneByOneFitted
 from toolkit.prepare.features import Feature
@@ -183,6 +183,15 @@ def in_words(text: str, value: float, usual: float, column: Column, lowers: bool
     if (common := _value(usual, column)) != _value(value, column):
         said += " (usually missing)" if np.isnan(usual) else f" (usual: {common})"
     return f"against: {said}" if lowers else said
+
+
+def of_text(saying: Saying) -> str:
+    """`body says 'lien', 'escrow'`; one that lowers the score begins with `against: `."""
+    words = ", ".join(f"'{word}'" for word in saying.words)
+    said = f"{saying.text} says {words}" if words else f"{saying.text} says nothing that usually raises it"
+    if saying.added < 0:
+        return f"against: {said}"
+    return said if words else f"{saying.text} says nothing that usually lowers it"
 
 
 def described(feature: Feature, called: Mapping[str, str]) -> str:

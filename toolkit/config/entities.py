@@ -32,7 +32,7 @@ class Finder(Node):
     """
 
     match: Expression = Field(
-        description="regular expression (RE2); a blank stands for a blank or a line break"
+        description="regular expression (RE2); a blank stands for a blank or a line break, `[ ]` for a blank"
     )
     after: list[Cue] = Field(
         [], description="one of these words stands before it: `Loan No.`; `…` is up to 80 characters"

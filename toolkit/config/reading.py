@@ -50,6 +50,10 @@ class Ocr(Node):
     languages: list[str] = Field(["eng"], min_length=1, description="as tesseract names them")
     dpi: int = Field(200, ge=50, le=600, description="dots per inch at which pages are drawn")
     good: Share = Field(0.8, description="quality and confidence from which a page is not in doubt")
+    cloud: bool = Field(
+        False,
+        description="auto: pages in doubt may leave this machine, for Amazon Textract, where its credentials are set",
+    )
     region: str | None = Field(None, description="textract: AWS region; default: the environment's")
     endpoint: str | None = Field(None, description="textract: address of the service, if not AWS's own")
 

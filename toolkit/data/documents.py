@@ -81,7 +81,9 @@ def raw_tables(
     found = {}
     for name, kind in wanted.items():
         raw = parquet(name, folder / f"{kind}.parquet")
-        raw = replace(raw, origin=place.origin, where=str(place.root), fingerprint=digest([material, kind]))
+        raw = replace(
+            raw, origin=place.origin, where=str(place.root), fingerprint=digest([material, kind]), made=True
+        )
         if kind == "documents":
             kept = tuple(column for column in raw.columns if column != tables.REJECTED)
             raw = replace(raw, columns=kept, refused=tables.REJECTED, said=said)

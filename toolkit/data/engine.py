@@ -86,8 +86,15 @@ class Engine:
         """A query's rows, kept in memory under a name."""
         self.run(_create("TABLE", name, tree))
 
+    def show(self, name: str, tree: exp.Expression) -> None:
+        """A query under a name, run anew by all that reads it."""
+        self.run(_create("TEMPORARY VIEW", name, tree))
+
     def drop(self, name: str) -> None:
-        self.connection.execute(f"DROP TABLE IF EXISTS {sql.render(sql.table(name))}")
+        """Forget what is kept or shown under a name."""
+        views = "SELECT view_name FROM duckdb_views() WHERE temporary AND view_name = $name"
+        kind = "VIEW" if self.connection.execute(views, {"name": name}).fetchall() else "TABLE"
+        self.connection.execute(f"DROP {kind} IF EXISTS {sql.render(sql.table(name))}")
 
     def register(self, name: str, table: Any) -> None:
         """An Arrow table or a data frame under a name."""

@@ -62,7 +62,8 @@ def build(
     keys: columns that are keys here or elsewhere, and so stay text; derive: derived columns; remarks:
     what is counted among the kept rows, words → condition.
     """
-    files, malformed = _keep(raw, engine)
+    streamed = _streamed(raw, table)
+    files, malformed = _keep(raw, streamed, engine)
     columns, undeclared = _declared(raw, table, keys, engine)
     inferred: dict[str, Column] = {}
     if table.infer:
@@ -76,7 +77,7 @@ def build(
     }
     _refuse_mixed_zones(raw, columns, engine)
     said = [f"`{was}` of {file} is read as `{name}`" for file, was, name in raw.renamed]
-    said += [*raw.said, *_type(columns, table, raw.refused, engine)]
+    said += [*raw.said, *_type(columns, table, raw.refused, streamed, engine)]
     rejected = rejected_rows(table, columns, files, engine)
     total = sum(files.values()) + len(malformed)
     counts = Counter([*rejected.values(), *(text for _, _, text in malformed)])
@@ -88,7 +89,11 @@ def build(
     covers = table.covers
     if covers == "auto":
         covers = "7 days" if stamps and stamps.weekday else None
-    if not table.keys and (again := [row for row in repeats(raw, engine) if row not in rejected]):
+    if (
+        not table.keys
+        and not raw.made
+        and (again := [row for row in repeats(raw, engine) if row not in rejected])
+    ):
         dropped = table.repeats == "drop"
         said.append(
             f"rows that repeat an earlier one in every cell: {len(again):,}"
@@ -142,7 +147,13 @@ def build(
     }))  # fmt: skip
 
 
-def _keep(raw: Raw, engine: Engine) -> tuple[dict[str, int], Malformed]:
+def _streamed(raw: Raw, table: Table) -> bool:
+    """Are the rows read again by each that asks, rather than held in memory? Those of pictures, and of words, are."""
+    pictures = any(column.type == "image" for column in table.columns.values())
+    return (pictures or raw.made) and not (raw.text or raw.parts or table.score)
+
+
+def _keep(raw: Raw, streamed: bool, engine: Engine) -> tuple[dict[str, int], Malformed]:
     """Keep the raw rows, numbered from one, file after file. Returns the rows of each file, and lines that are none."""
     files: dict[str, int] = {}
     malformed: Malformed = []
@@ -155,7 +166,8 @@ def _keep(raw: Raw, engine: Engine) -> tuple[dict[str, int], Malformed]:
         row = sql.named(exp.Add(this=number.copy(), expression=sql.literal(before)), ROW)
         name = f"{RAW} {index}" if raw.parts else RAW
         try:
-            engine.keep(name, exp.select(row, "*").from_(part.query.subquery()))
+            hold = engine.show if streamed else engine.keep
+            hold(name, exp.select(row, "*").from_(part.query.subquery()))
         except DataError as error:
             raise unreadable(part.origin, part.where, error.__cause__ or error) from None
         files[part.origin] = engine.one(exp.select(exp.Count(this=exp.Star())).from_(sql.table(name)))[0]
@@ -290,7 +302,9 @@ def typed_rows(
     return exp.select(sql.col(ROW), *values, said).from_(sql.table(raw)), excused
 
 
-def _type(columns: dict[str, Column], table: Table, refused: str | None, engine: Engine) -> list[str]:
+def _type(
+    columns: dict[str, Column], table: Table, refused: str | None, streamed: bool, engine: Engine
+) -> list[str]:
     """Keep the typed rows with the scores of their texts. Returns what to say of cells that are taken as missing
     because they cannot be read."""
     with lexicon.functions(_scores(table, columns), engine) as functions:
@@ -299,7 +313,7 @@ def _type(columns: dict[str, Column], table: Table, refused: str | None, engine:
             of = table.score[name].of
             scores[name] = sql.call(function, contract.present(of, columns[of]))
         typed, excused = typed_rows(columns, RAW, scores, refused)
-        engine.keep(TYPED, typed)
+        (engine.show if streamed else engine.keep)(TYPED, typed)
     if not excused:
         return []
     counts = [sql.named(exp.Count(this=why), name) for name, why in excused.items()]

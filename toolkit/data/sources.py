@@ -44,7 +44,8 @@ class Raw:
     that the source holds as floating-point numbers; text: are all cells text? parts: the files whose
     rows are put together, if there are several; renamed: (file, name in it, declared name) of columns
     that are declared in other letters, capital or small; refused: a further column, with the reason of each
-    row that the source itself rejects; said: what there is to say of the rows.
+    row that the source itself rejects; said: what there is to say of the rows; made: was the file written
+    here, so that no row of it repeats another, and none need be held in memory?
     """
 
     name: str
@@ -59,6 +60,7 @@ class Raw:
     renamed: tuple[tuple[str, str, str], ...] = ()
     refused: str | None = None
     said: tuple[str, ...] = ()
+    made: bool = False
 
     def spelt_as(self, declared: Iterable[str]) -> Raw:
         """With declared names, where the file has them in other letters: the engine does not tell them apart."""

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -42,13 +43,15 @@ class Print:
     pictures: np.ndarray | None
 
 
-def fingerprint(content: str, text: str, pictures: Sequence[np.ndarray]) -> Print:
-    """The print of a document. pictures: uint8 [height, width] of its first pages."""
+def fingerprint(content: str, text: str, pictures: Iterable[np.ndarray]) -> Print:
+    """The print of a document. pictures: uint8 [height, width] of its first pages, which
+    are looked at where words are few."""
     words = WORD.findall(text.lower())
     codes = pd.util.hash_array(np.array(words, object), categorize=False) if words else np.zeros(0, np.uint64)
     whole = int(_mixed(codes)[-1]) if words else 0
     runs = min_hash(codes) if len(words) >= FEW else None
-    bits = [hashed for picture in pictures[:PAGES] if (hashed := difference_hash(picture)) is not None]
+    seen = islice(pictures, PAGES) if runs is None else ()
+    bits = [hashed for picture in seen if (hashed := difference_hash(picture)) is not None]
     return Print(content, len(words), whole, runs, np.stack(bits) if bits else None)
 
 

@@ -2,7 +2,8 @@
 
     found = find(batches, node)     # batches of the table of words → Found
 
-Each page is a text of its words, with a blank between words and a line break between lines. A find's confidence is
+Each page is a text of its words, with a blank between words, a tab where a line has a wide gap (cells of a table) and
+a line break between lines. A find's confidence is
 the mean confidence of its words (each by its letters), times what its pattern and its validators are believed, times
 0.9 for each letter taken for a digit. Its box is that of all its words. What is found and not listed is counted, with
 the reason: candidates = listed entities + rejected ones.
@@ -34,6 +35,7 @@ SIDES = ("left", "top", "right", "bottom")
 MISREAD = str.maketrans("OoQIlZzSsBG", "00011225586")
 MISREADABLE = r"^[^\pL]*(?:[OoQIlZzSsBG][^\pL]*)+$"  # a word all of whose letters look like digits
 SIGNS = str.maketrans("‐‑‒–—―−’‘“”\u00a0", "-------''\"\" ")  # one for one, so that places stay
+APART = 4  # letters: words of a line that stand so far from one another are in cells of their own
 PENALTY = 0.9  # for each letter taken for a digit
 LONGEST_PAGE = 100_000  # characters; what is longer, as a plain text may be, is cut between words
 SAME, INSIDE, OVER = "stands there already", "overlaps a longer find", "more than `most` in the document"
@@ -169,6 +171,9 @@ class Pages:
         new[1:] |= inside[1:] // LONGEST_PAGE > inside[:-1] // LONGEST_PAGE
         firsts = np.flatnonzero(new)
         space = np.full(len(page), " ", object)
+        boxes = np.stack([_numbers(column[side], np.nan) for side in SIDES], axis=1)
+        letter = (boxes[:, 2] - boxes[:, 0]) / np.maximum(length, 1)
+        space[1:][boxes[1:, 0] - boxes[:-1, 2] > APART * (letter[1:] + letter[:-1]) / 2] = "\t"
         space[1:][line[1:] != line[:-1]] = "\n"
         space[new] = ""
         spaces, ends = pa.array(space, pa.string()), pa.array([*firsts, len(page)], pa.int32())
@@ -185,7 +190,7 @@ class Pages:
         return cls(
             document.take(pa.array(firsts)).to_pylist(), page[firsts].tolist(), text.to_pylist(), joined(plain),
             joined(tolerant), starts[firsts], starts, line,
-            np.stack([_numbers(column[side], np.nan) for side in SIDES], axis=1),
+            boxes,
             np.concatenate([[0], np.cumsum(letters)]), np.concatenate([[0], np.cumsum(weighed)]),
         )  # fmt: skip
 

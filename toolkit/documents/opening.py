@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from toolkit.config.reading import Limits, Reading
 from toolkit.documents.page import Words
-from toolkit.errors import ConfigError
+from toolkit.errors import need
 
 HEAD = 4096  # bytes by which a format is known
 READ = "a PDF, TIFF, PNG, JPEG or plain text"
@@ -72,13 +71,8 @@ class Opened(Protocol):
 
 def need_documents() -> None:
     """Raises ConfigError if what reads documents is not installed."""
-    for name, package in (("pypdfium2", "pypdfium2"), ("PIL", "pillow"), ("cv2", "opencv-python-headless")):
-        if find_spec(name) is None:
-            raise ConfigError(
-                f"reading documents needs {package}, which is not installed",
-                where="dataset.documents",
-                fix="pip install 'toolkit[documents]'",
-            )
+    for module, package in (("pypdfium2", "pypdfium2"), ("PIL", "Pillow"), ("cv2", "OpenCV")):
+        need("documents", module, "dataset.documents", f"reading documents needs {package}")
 
 
 def kind_of(head: bytes) -> str:

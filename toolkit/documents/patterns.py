@@ -1,7 +1,7 @@
 """Declared patterns in many texts at once: RE2, whose time grows with a text's length whatever the pattern.
 
-A pattern is RE2 as pyarrow has it, with two conveniences: a blank outside of brackets stands for a blank or a line
-break, and brackets of any kind capture nothing. Cue words are plain: `Loan No.` is found in any case, however its
+A pattern is RE2 as pyarrow has it, with two conveniences: a blank outside of brackets stands for a blank, a gap
+between cells or a line break (in brackets for a blank alone), and round brackets capture nothing. Cue words are plain: `Loan No.` is found in any case, however its
 blanks are broken, and `…` in one stands for up to 80 characters.
 
     expression(r"[A-Z]\\w+", after=["between … and"])

@@ -54,9 +54,7 @@ def version(reading: Reading) -> str:
     readers = [engine(name, reading.ocr) for name in in_line(reading.ocr)]
     if reading.ocr.engine == "auto" and any(one.name == "textract" for one in readers):
         log.warning(
-            "pages in doubt are sent to Amazon Textract, whose credentials are in the environment: "
-            "ocr.engine=%s keeps them here",
-            readers[0].name,
+            "pages in doubt are sent to Amazon Textract, as `ocr.cloud` says: ocr.cloud=false keeps them here"
         )
     return "; ".join(
         [f"steps {STEPS}", f"opencv {cv2.__version__}", *(f"{one.name} {one.version}" for one in readers)]

@@ -172,7 +172,7 @@ def write(
             other.append(f"`{each.entry.key}` is {looked.format}")
         if "documents" in writers:
             text = plain.PAGE.join(one.text for one in pages)
-            prints.append(duplicates.fingerprint(each.content, text, list(_pictures(pages))))
+            prints.append(duplicates.fingerprint(each.content, text, _pictures(pages)))
             numbers.append(number)
     for writer in writers.values():
         writer.close()
@@ -237,7 +237,7 @@ def _pages(
 def _pictures(pages: Sequence[store.Kept]) -> Any:
     from PIL import Image
 
-    for page in pages[: duplicates.PAGES]:
+    for page in pages:
         if page.picture:
             yield np.asarray(Image.open(BytesIO(page.picture)))
 

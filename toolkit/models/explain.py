@@ -38,6 +38,14 @@ class Contributions(NamedTuple):
     bias: np.ndarray
 
 
+class Saying(NamedTuple):
+    """What one text adds to a row's raw score, more than texts do on average, and the words that add most of it."""
+
+    text: str
+    added: float
+    words: tuple[str, ...]
+
+
 @runtime_checkable
 class Explains(Protocol):
     """A fitted model that can say what each column adds: `isinstance(fitted, Explains)`."""
@@ -89,3 +97,36 @@ def among_all(seen_only: Contributions, task: Task, seen: list[int]) -> Contribu
     bias = np.full((*seen_only.bias.shape[:-1], len(task.classes)), -np.inf)
     bias[..., seen] = seen_only.bias
     return Contributions(values, bias)
+
+
+def sayings(
+    fitted: Any, place: int, modalities: Modalities, decision: np.ndarray | None, most: int = 3
+) -> list[list[Saying]] | None:
+    """Of each row, what its texts add and which words say it; None of a model that does not say.
+
+    place: of the target among the model's; decision: of a multiclass target the class that is spoken of [rows].
+    """
+    part = fitted.parts[place] if isinstance(fitted, OneByOneFitted) else None
+    if part is None or not hasattr(part, "said"):
+        return None
+    label = None
+    if fitted.tasks[place].type == "multiclass":
+        assert decision is not None
+        seen = fitted.seen[place]
+        label = np.clip(np.searchsorted(seen, decision), 0, len(seen) - 1)
+    return part.said(modalities, label, most)
+
+
+def telling_words(fitted: Any, place: int, most: int = 5) -> str:
+    """The words that tell most, of all classes; empty of a model that does not say."""
+    part = fitted.parts[place] if isinstance(fitted, OneByOneFitted) else None
+    if part is None or not hasattr(part, "telling"):
+        return ""
+    each, task = part.telling(most), fitted.tasks[place]
+    if task.type == "multiclass":
+        names = [task.classes[one] for one in fitted.seen[place]]
+        said = [f"{name}: {', '.join(words)}" for name, (words, _) in zip(names, each, strict=True) if words]
+        return "; ".join(said)
+    [(raising, lowering)] = each
+    sides = (("raised by", raising), ("lowered by", lowering))
+    return "; ".join(f"{side} {', '.join(words)}" for side, words in sides if words)

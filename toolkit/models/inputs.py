@@ -1,6 +1,6 @@
 """The stage between a table's columns and a model: one-hot, scaling, and the best few columns; texts as columns.
 
-    inputs: {one_hot: true, scale: true, keep: 30, score: f_test, text: {size: 5000, ngrams: 3, reduce: 100}}
+    inputs: {one_hot: true, scale: true, keep: 30, score: f_test, text: {size: 50000, ngrams: 1, reduce: 100}}
 
 It is a part of the fitted model: fitted on the training rows of that fit and for each target by itself, so
 that a fold's stage has seen the fold's training rows and no others. What the model says of its inputs is

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -50,9 +51,9 @@ class Tfidf(Node):
     """How texts become numbers: which words count, and how much."""
 
     size: int | None = Field(
-        5_000, ge=1, description="so many words and runs, the most frequent in training rows; null: all"
+        50_000, ge=1, description="so many words and runs, the most frequent in training rows; null: all"
     )
-    ngrams: int = Field(3, ge=1, le=5, description="1: words; 2: pairs of neighbours too; 3: runs of three …")
+    ngrams: int = Field(1, ge=1, le=5, description="1: words; 2: pairs of neighbours too; 3: runs of three …")
     min_df: int = Field(1, ge=1, description="training rows that a word must occur in to count")
     sublinear: bool = Field(True, description="a word said n times counts 1 + ln n times, not n times")
     stop_words: Literal["none", "english"] = Field(
@@ -177,7 +178,7 @@ class TextVectors:
 class Reduced:
     """Texts as a few numbers: the strongest directions of their TF-IDF vectors (Deerwester et al. 1990, LSA).
 
-    components: float64 [size, words].
+    components: float32 [size, words].
     """
 
     vectors: TextVectors
@@ -191,7 +192,7 @@ class Reduced:
         vectors, matrix = TextVectors.fit(settings, texts)
         svd = TruncatedSVD(min(size, *matrix.shape), random_state=seed)
         svd.fit(matrix)
-        return cls(vectors, np.ascontiguousarray(svd.components_))
+        return cls(vectors, svd.components_.astype(np.float32))
 
     @property
     def size(self) -> int:
@@ -203,7 +204,12 @@ class Reduced:
 
     def matrix(self, modalities: Modalities) -> np.ndarray:
         """float32 [rows, size]."""
-        return (self.vectors.matrix(modalities) @ self.components.T).astype(np.float32)
+        return (self.vectors.matrix(modalities) @ self._directions).astype(np.float32)
+
+    @cached_property
+    def _directions(self) -> np.ndarray:
+        """float64 [words, size], as it is multiplied by."""
+        return np.ascontiguousarray(self.components.T, np.float64)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that is fitted."""

@@ -19,7 +19,7 @@ from pydantic import Field
 from toolkit.bundle.files import read_arrays, write_arrays
 from toolkit.modalities import NOTHING, Modalities, Texts
 from toolkit.models.design import Design
-from toolkit.models.explain import Contributions, ExplainedOneByOne
+from toolkit.models.explain import Contributions, ExplainedOneByOne, Saying
 from toolkit.models.interface import Column, Progress, Task, shares
 from toolkit.models.one_by_one import Rows
 from toolkit.models.text import TextVectors, Tfidf, unreadable, without_text
@@ -86,8 +86,10 @@ class TfidfLinear(ExplainedOneByOne):
         if progress:
             progress(task.name, 1, 1)
         center = np.asarray(matrix.mean(axis=0)).ravel()
-        width = len(columns)
-        return TfidfLinearFitted(task.type, width, vectors, design, coef, intercept, center, steps, notes)
+        square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
+        spread = np.sqrt(np.maximum(square - center**2, 0.0))
+        own = (coef, intercept, center, spread)
+        return TfidfLinearFitted(task.type, len(columns), vectors, design, *own, steps, notes)
 
     def _solve(
         self, task: Task, matrix: Any, y: np.ndarray, seed: int
@@ -129,7 +131,7 @@ class TfidfLinear(ExplainedOneByOne):
         vectors, path = TextVectors.load(self.text, folder), folder / _FILE
         arrays = read_arrays(path)
         try:
-            own = {name: arrays.pop(name) for name in ("coef", "intercept", "center")}
+            own = {name: arrays.pop(name) for name in ("coef", "intercept", "center", "spread")}
             width = int(arrays.pop("columns")[0])
             design = Design(**arrays) if arrays else None
             fitted = TfidfLinearFitted(
@@ -137,7 +139,9 @@ class TfidfLinear(ExplainedOneByOne):
             )
             classes = len(task.classes) if task.type == "multiclass" else 1
             size = vectors.width + (0 if design is None else len(design.origin()))
-            if fitted.coef.shape != (classes, size) or fitted.center.shape != (size,):
+            if fitted.coef.shape != (classes, size) or {fitted.center.shape, fitted.spread.shape} != {
+                (size,)
+            }:
                 raise ValueError(f"{fitted.coef.shape} coefficients for {size} inputs")
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise unreadable(path, "a linear model of texts", error) from error
@@ -148,8 +152,8 @@ class TfidfLinear(ExplainedOneByOne):
 class TfidfLinearFitted:
     """columns: how many the rows have; design: what is made of them, None where they are not read.
 
-    coef: [1 or classes, words + design columns]; intercept: [1 or classes]; center: [words + design columns]
-    their means over training rows.
+    coef: [1 or classes, words + design columns]; intercept: [1 or classes]; center
+    and spread: their means and standard deviations over training rows.
     """
 
     type: str
@@ -159,6 +163,7 @@ class TfidfLinearFitted:
     coef: np.ndarray
     intercept: np.ndarray
     center: np.ndarray
+    spread: np.ndarray
     iterations: int | None
     notes: list[str]
     reads_more = True
@@ -209,22 +214,58 @@ class TfidfLinearFitted:
         """Of the columns; what the model leans on its texts is not among them."""
         if self.design is None:
             return np.zeros(self.columns)
-        words = self.vectors.width
-        raw = self.center[words:] / _share(self.design)
-        weight = np.abs(self.coef[:, words:]).sum(axis=0) * self.design.spread(raw)
+        weight = (np.abs(self.coef).sum(axis=0) * self.spread)[self.vectors.width :]
         return shares(np.bincount(self.design.origin(), weight, minlength=self.columns))
+
+    def said(self, modalities: Modalities, label: np.ndarray | None, most: int) -> list[list[Saying]]:
+        """What each row's texts add, and the words of theirs that add most to it. label: as of `Explains`."""
+        matrix, found = self.vectors.matrix(modalities), []
+        terms, names = self.vectors.terms(), self.vectors.names
+        owner = np.array([names.index(text) for text, _, _ in terms])
+        words = self.vectors.width
+        usual = np.stack(
+            [np.bincount(owner, row, len(names)) for row in self.coef[:, :words] * self.center[:words]]
+        )
+        for row in range(matrix.shape[0]):
+            k = 0 if label is None else int(label[row])
+            places = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
+            added = matrix.data[matrix.indptr[row] : matrix.indptr[row + 1]] * self.coef[k, places]
+            each = []
+            for number, name in enumerate(names):
+                own = owner[places] == number
+                total = float(added[own].sum() - usual[k, number])
+                ranked = np.argsort(-added[own] if total > 0 else added[own], kind="stable")[:most]
+                told = [places[own][one] for one in ranked if added[own][one] * total > 0]
+                each.append(Saying(name, total, tuple(terms[one][2].strip() for one in told)))
+            found.append(each)
+        return found
+
+    def telling(self, most: int) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """Per class (one of two, or of a number) the words that speak most for it, and against it."""
+        terms, words = self.vectors.terms(), self.vectors.width
+        found = []
+        for weight in self.coef[:, :words] * self.spread[:words]:
+            order = np.argsort(-weight, kind="stable")
+            found.append(
+                (
+                    tuple(terms[one][2].strip() for one in order[:most] if weight[one] > 0),
+                    tuple(terms[one][2].strip() for one in order[::-1][:most] if weight[one] < 0),
+                )
+            )
+        return found
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All that is fitted."""
-        own = {"coef": self.coef, "intercept": self.intercept, "center": self.center}
-        own["columns"] = np.array([self.columns])
-        return own | self.vectors.arrays() | ({} if self.design is None else vars(self.design))
+        return self._own() | self.vectors.arrays()
 
     def save(self, folder: Path) -> None:
         self.vectors.save(folder)
-        own = {"coef": self.coef, "intercept": self.intercept, "center": self.center}
+        write_arrays(folder / _FILE, self._own())
+
+    def _own(self) -> dict[str, np.ndarray]:
+        own = {"coef": self.coef, "intercept": self.intercept, "center": self.center, "spread": self.spread}
         own["columns"] = np.array([self.columns])
-        write_arrays(folder / _FILE, own | ({} if self.design is None else vars(self.design)))
+        return own | ({} if self.design is None else vars(self.design))
 
 
 def _beside(words: Any, design: Design, X: np.ndarray) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from sqlglot import exp
 
 from toolkit.config.calendars import Calendar
-from toolkit.config.features import Expressions
+from toolkit.config.features import Attributes, Expressions, FeatureSet
 from toolkit.config.measures import Cohort
 from toolkit.config.modalities import EventSequence, PageImages, Panel, RawText, RelationGraph
 from toolkit.config.tables import Source
@@ -172,7 +172,7 @@ def compile_all(
         elif isinstance(node, PageImages):
             seen.append(pictures.compile_images(name, node, tables, frame))
         elif not isinstance(node, Expressions):
-            tabular[name] = node
+            tabular[name] = _without_texts(node, declaration.features)
     sets = {name: _compile_set(name, node, tables, frame, hidden) for name, node in tabular.items()}
     columns = {name: part for name, part in sets.items() if not isinstance(part, CompiledText)}
     for name, node in declaration.features.items():
@@ -213,6 +213,14 @@ def compile_all(
     if not cutoffs:
         _needs_no_cutoffs(compiled, declaration)
     return compiled
+
+
+def _without_texts(node: Tabular | HashedText, features: Mapping[str, FeatureSet]) -> Tabular | HashedText:
+    """`columns: all` without what the recipe reads as texts: those are no categories."""
+    if not isinstance(node, Attributes) or node.columns != "all":
+        return node
+    read = [one.column for one in features.values() if isinstance(one, RawText) and one.table == node.table]
+    return node.model_copy(update={"exclude": [*node.exclude, *read]}) if read else node
 
 
 def _compile_set(

@@ -16,7 +16,7 @@ from toolkit.evaluation.effects import additive, number_text
 from toolkit.evaluation.metrics import Floats
 from toolkit.modalities import Modalities
 from toolkit.models import shapley
-from toolkit.models.explain import Explains
+from toolkit.models.explain import Explains, Saying, sayings
 from toolkit.models.interface import Fitted, Task
 from toolkit.report.evidence import Example, Reason
 from toolkit.report.listed import Listed, days_of, listed
@@ -51,6 +51,7 @@ def examples(
     at = looks.matrix_rows(np.array([entries.rows[place] for place in places]))
     X, besides, raw = looks.encode(at), looks.besides(at), looks.taken(at)
     said = local(looks, fitted, head, X, besides, asked, entries.decision[places])
+    words = sayings(fitted, head.place, besides, entries.decision[places])
     days = days_of(entries.cutoff, looks.config.cohort.timezone)
     helped = helping(head.task.name, X, besides) if helping else []
     out = []
@@ -62,6 +63,9 @@ def examples(
                    looks.text(looks.columns[c]))
             for c in strongest
         ]  # fmt: skip
+        if words:
+            reasons += [_of_text(one) for one in words[i] if one.added]
+            reasons = sorted(reasons, key=lambda reason: -abs(reason.contribution))[:REASONS]
         label = entries.y[place]
         out.append(
             Example(
@@ -73,6 +77,12 @@ def examples(
             )
         )  # fmt: skip
     return out
+
+
+def _of_text(saying: Saying) -> Reason:
+    """What a text adds, and the words of it that say so; its value is not the text, which may be long."""
+    value = f"says {', '.join(saying.words)}" if saying.words else "says no word that counts"
+    return Reason(saying.text, value, saying.added, f"words of {saying.text}")
 
 
 def local(

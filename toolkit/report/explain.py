@@ -23,7 +23,7 @@ from toolkit.evaluation.metrics import Floats
 from toolkit.modalities import Graph, Images, Modalities, Sequences, Texts
 from toolkit.models import shapley
 from toolkit.models.encode import Encoder
-from toolkit.models.explain import Explains
+from toolkit.models.explain import Explains, telling_words
 from toolkit.models.interface import Column, Fitted, Task
 from toolkit.models.one_by_one import OneByOneFitted
 from toolkit.prepare.features import Feature
@@ -230,7 +230,8 @@ class Looks:
         found = {}
         for i, head in enumerate(heads):
             drivers = self._drivers(head.task, asked, losses[i], added[i], sizes[i], X_plain)
-            drivers = _sorted([*drivers, *_besides(whole, losses[i], len(asked))])
+            beside = _besides(whole, losses[i], len(asked), telling_words(fitted, head.place))
+            drivers = _sorted([*drivers, *beside])
             how = "native" if native else "trees" if by_trees else "replaced"
             words = self._words(name, head.task, how, len(rows), len(X_plain), asked, sizes[i])
             found[head.task.name] = Explained(
@@ -344,14 +345,16 @@ def _parted(X: NDArray, columns: int, besides: Modalities) -> tuple[NDArray, Mod
     return X[:, :columns], besides.dealt(list(X[:, columns:].T.astype(np.intp)))
 
 
-def _besides(whole: Sequence[Sequences | Graph | Texts | Images], loss: Loss, first: int) -> list[Driver]:
+def _besides(
+    whole: Sequence[Sequences | Graph | Texts | Images], loss: Loss, first: int, words: str
+) -> list[Driver]:
     """Events and relations as drivers, each as a whole; one that the model does not look at is none."""
     found = []
     for place, each in enumerate(whole, first):
         mean, low, high = (float(values[place]) for values in (loss.mean, loss.low, loss.high))
         if mean == 0 and (np.isnan(low) or low == high == 0):
             continue
-        text = _WHOLE[type(each)]
+        text = _WHOLE[type(each)] + (f" – {words}" if words and isinstance(each, Texts) else "")
         sure = not np.isnan(mean) and not low <= 0 <= high
         found.append(
             Driver(each.name, text, mean, None if np.isnan(low) else (low, high), None, "", clear=sure)

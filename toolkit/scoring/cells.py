@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from toolkit.config.calendars import Calendar
 from toolkit.config.features import Attributes, Expressions
+from toolkit.config.modalities import RawText
 from toolkit.config.tables import Column, Table
 from toolkit.data import contract, ingest, sql
 from toolkit.data.contract import A_NAME
@@ -28,14 +29,15 @@ from toolkit.prepare import cohort as cohorts
 from toolkit.prepare.cohort import COHORT
 from toolkit.prepare.compiled import Declaration
 from toolkit.prepare.expressions import compile_expressions
-from toolkit.prepare.features import compile_set
+from toolkit.prepare.features import CompiledSet, compile_set
+from toolkit.prepare.raw_texts import TEXT, CompiledRawText, compile_raw_text
 
 QUERY, INSIDE, NOBODY = "@one row", "@inside", "@nobody"
 Step = tuple[str, exp.Expression]
 
 
 class Cells:
-    """The entity table's columns of single rows → features. Not for several threads at once.
+    """The entity table's columns of single rows → features, and texts by their sets. Not for several threads at once.
 
     Raises ConfigError if the declared features need more than those columns: another table, or a moment.
     """
@@ -72,11 +74,12 @@ class Cells:
         tree = tree.select(*(sql.named(col(c, TYPED), f"@{c}") for c in self.checked))
         self.features: list[str] = []
         frame = cohorts.looking_back(declared.cohort)
-        parts = {
-            set_name: compile_set(set_name, node, tables, frame, frozenset())  # type: ignore[arg-type]
-            for set_name, node in declared.features.items()
-            if not isinstance(node, Expressions)
-        }
+        parts: dict[str, CompiledSet] = {}
+        for set_name, node in declared.features.items():
+            if isinstance(node, RawText):
+                parts[set_name] = compile_raw_text(set_name, node, tables, frame)
+            elif not isinstance(node, Expressions):
+                parts[set_name] = compile_set(set_name, node, tables, frame, frozenset())  # type: ignore[arg-type]
         made = {
             set_name: compile_expressions(set_name, node, parts, frame)
             for set_name, node in declared.features.items()
@@ -87,6 +90,10 @@ class Cells:
             steps.append((own, part.query.tree))
             same = exp.EQ(this=col(ROW, COHORT), expression=col(ROW, own))
             tree = tree.join(sql.table(own), on=same, join_type="left")
+            if isinstance(part, CompiledRawText):
+                tree = tree.select(sql.named(col(TEXT, own), set_name))
+                self.features.append(set_name)
+                continue
             for feature in part.features:
                 kind = "VARCHAR" if feature.kind == "categorical" else "DOUBLE"
                 tree = tree.select(sql.named(exp.cast(col(feature.column, own), kind), feature.name))
@@ -146,7 +153,7 @@ def _columns_are_enough(declared: Declaration) -> None:
     if declared.cohort.cutoffs is not None:
         raise ConfigError("the cohort has cutoffs: its features are of a moment", where="cohort", fix=fix)
     for name, node in declared.features.items():
-        own = isinstance(node, Attributes) and node.table == entity
+        own = isinstance(node, Attributes | RawText) and node.table == entity
         own |= isinstance(node, Calendar) and node.table in (None, entity)
         own |= isinstance(node, Expressions)  # of the other sets' features
         if not own:

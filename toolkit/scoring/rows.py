@@ -10,6 +10,8 @@ A row is written in one of two forms:
 - where the features are made of the entity table's own columns alone (`rows.cells`), by those columns, as a
   file would hold them: contract, derived columns and features are the declared ones.
 
+A text that the models read is named by its feature set, or by its column in the second form.
+
 What is absent or null is missing; a name that is neither is refused. A row's answer is batch scoring's for the same row:
 it takes the same way through encoder, models, calibrators and coherence.
 """
@@ -27,11 +29,13 @@ import numpy as np
 from toolkit import bundling
 from toolkit.actions import reasons
 from toolkit.bundling import Head, Scorer
-from toolkit.config.modalities import MODALITIES
+from toolkit.config.modalities import MODALITIES, RawText
 from toolkit.errors import BundleError, ConfigError, DataError, did_you_mean
 from toolkit.evaluation.tiers import names_of
-from toolkit.modalities import NOTHING
+from toolkit.modalities import Modalities, Texts
+from toolkit.models.explain import sayings
 from toolkit.models.interface import Fitted
+from toolkit.models.one_by_one import OneByOneFitted
 from toolkit.scoring.batch import Said, say
 from toolkit.scoring.cells import Cells
 from toolkit.scoring.made import Made
@@ -43,7 +47,7 @@ LONGEST = 1_000_000  # characters of a row's JSON
 class Rows:
     """A bundle that scores rows one by one, in the thread that made it.
 
-    names: the features; cells: reads rows by the entity table's columns, where that is enough, and `why_not`
+    names: the features, and the texts by their feature sets; cells: reads rows by the entity table's columns, where that is enough, and `why_not`
     says why it is not; notes: what there is to know of the answers.
     """
 
@@ -57,14 +61,16 @@ class Rows:
         heads = tuple(replace(head, threshold=_by_score(head), by_group=None) for head in scorer.heads)
         used = {head.model: scorer.models[head.model] for head in heads}
         _columns_are_enough(scorer, used)
-        if reasons and (scorer.usual is None or not scorer.told):
+        if reasons and (scorer.usual is None or (scorer.encoder.columns and not scorer.told)):
             raise BundleError(
                 "this bundle does not say what is usual, so it has no reasons for single rows",
                 fix="run the recipe again with this version of the toolkit, or leave `reasons` out",
             )
         self.scorer = replace(scorer, heads=heads, others=(), models=used)
         self.reasons = reasons
-        self.names = tuple(column.name for column in scorer.encoder.columns)
+        sets = scorer.declaration.features.items()
+        self.texts = tuple(name for name, node in sets if isinstance(node, RawText))
+        self.names = (*(column.name for column in scorer.encoder.columns), *self.texts)
         self.key = scorer.declaration.dataset.tables[scorer.declaration.dataset.entity].keys[0]
         self.cells, self.why_not = None, ""
         try:
@@ -78,7 +84,7 @@ class Rows:
         self._columns = frozenset(self.cells.names if self.cells else [self.key])
         self._everybody = {head.name: np.ones(1, bool) for head in heads}
         for fitted in used.values():  # libraries load what they need at the first call
-            fitted.predict(np.full((1, len(self.names)), np.nan, np.float32))
+            fitted.predict(np.full((1, len(scorer.encoder.columns)), np.nan, np.float32), self._besides({}))
         self._threads = ThreadpoolController()  # for one row, threads wait for each other
 
     @classmethod
@@ -103,11 +109,12 @@ class Rows:
             answer["absent"] = [name for name in answer["absent"] if name not in made]
             if not answer["absent"]:
                 del answer["absent"]
+        besides = self._besides(features)
         if unseen:
             answer["unseen"] = unseen
         with self._threads.limit(limits=1):
-            said = say(self.scorer, X, NOTHING, self._everybody, ONE, ONE)
-            answer["targets"] = {head.name: self._one(head, said, X) for head in self.scorer.heads}
+            said = say(self.scorer, X, besides, self._everybody, ONE, ONE)
+            answer["targets"] = {head.name: self._one(head, said, X, besides) for head in self.scorer.heads}
         return answer
 
     def line(self, text: str | bytes) -> str:
@@ -119,13 +126,14 @@ class Rows:
         usual = self.scorer.usual
         if usual is None:
             return dict.fromkeys(self.names)
+        texts = dict.fromkeys(self.texts, "the row's text")
         columns = zip(self.scorer.encoder.columns, usual.tolist(), strict=True)
         return {
             column.name: None if value != value
             else column.levels[int(value)] if column.kind == "categorical"
             else int(value) if value.is_integer() else float(str(np.float32(value)))
             for column, value in columns
-        }  # fmt: skip
+        } | texts  # fmt: skip
 
     def _read(self, row: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """Features of a row, and the beginning of its answer: whose it is, and which features it lacks."""
@@ -138,8 +146,9 @@ class Rows:
         if row.get(self.key) is not None and self.key not in self._features:
             answer["entity"] = str(row[self.key])
         sets = self.scorer.declaration.features
+        both = self._columns.intersection(self.texts)  # a text's set may be called as its column
         by_feature = not self.cells or any(
-            name in self._features or str(name).partition(".")[0] in sets for name in row
+            name in self._features or str(name).partition(".")[0] in sets for name in row if name not in both
         )
         if unknown := [
             name for name in foreign if name not in self._columns or (by_feature and name != self.key)
@@ -173,7 +182,18 @@ class Rows:
         )
         return DataError(f"`{name}` is no {what}{more}", where=name, why=why, fix=did_you_mean(name, valid))
 
-    def _one(self, head: Head, said: Said, X: np.ndarray) -> dict[str, Any]:
+    def _besides(self, features: Mapping[str, Any]) -> Modalities:
+        """The row's texts."""
+        found = []
+        for name in self.texts:
+            text = features.get(name)
+            text = None if text != text else text  # NaN is missing, as it is in a column
+            if not isinstance(text, str | None):
+                raise DataError(f"`{name}` is {text!r}, which is no text", where=name, fix="a text, or null")
+            found.append(Texts(name, np.array([text], object)))
+        return Modalities(texts=tuple(found))
+
+    def _one(self, head: Head, said: Said, X: np.ndarray, besides: Modalities) -> dict[str, Any]:
         """What is said of one target."""
         probability, decision = said.probability[head.name][0], said.decision[head.name][0]
         if head.type == "regression":
@@ -187,24 +207,27 @@ class Rows:
             if tiers := self.scorer.listing.tiers_for(head.name, head.type):
                 [found["tier"]] = names_of(said.probability[head.name], tiers, self._everybody[head.name])
         if self.reasons:
-            found["reasons"] = self._why(head, int(decision), X)
+            found["reasons"] = self._why(head, int(decision), X, besides)
         return found
 
-    def _why(self, head: Head, decision: int, X: np.ndarray) -> list[str]:
+    def _why(self, head: Head, decision: int, X: np.ndarray, besides: Modalities) -> list[str]:
         scorer, usual = self.scorer, self.scorer.usual
         assert usual is not None
-        values = reasons.added(
-            scorer.models[head.model], head.position, X, NOTHING, usual,
-            np.array([decision]) if head.type == "multiclass" else None,
-        )  # fmt: skip
+        spoken = np.array([decision]) if head.type == "multiclass" else None
+        fitted = scorer.models[head.model]
+        values = reasons.added(fitted, head.position, X, besides, usual, spoken)
         silent = [place for place, (text, _) in enumerate(scorer.told) if text is None]
         [chosen] = reasons.strongest(values, [story for _, story in scorer.told], self.reasons, silent)
-        return [
-            reasons.in_words(
+        found = [
+            (float(values[0, c]), reasons.in_words(
                 str(scorer.told[c][0]), float(X[0, c]), float(usual[c]), scorer.encoder.columns[c], values[0, c] < 0
-            )
+            ))
             for c in chosen
         ]  # fmt: skip
+        if said := sayings(fitted, head.position, besides, spoken):
+            found += [(one.added, reasons.of_text(one)) for one in said[0] if one.added]
+            found.sort(key=lambda one: (one[0] < 0, -abs(one[0])))
+        return [text for _, text in found[: self.reasons]]
 
 
 def parsed(text: str | bytes) -> dict[str, Any]:
@@ -245,7 +268,7 @@ def _columns_are_enough(scorer: Scorer, models: Mapping[str, Fitted]) -> None:
     for name, fitted in models.items():
         if _reads_more(fitted):
             sets = scorer.declaration.features.items()
-            beside = [f"`{one}`" for one, node in sets if node.kind in MODALITIES]
+            beside = [f"`{one}`" for one, node in sets if node.kind in MODALITIES and node.kind != "raw_text"]
             raise BundleError(
                 f"model `{name}` reads more than a row's columns: {', '.join(beside)}",
                 why="events one by one, and relations, are read from tables",
@@ -254,8 +277,12 @@ def _columns_are_enough(scorer: Scorer, models: Mapping[str, Fitted]) -> None:
 
 
 def _reads_more(fitted: Fitted) -> bool:
-    members = getattr(fitted, "members", ())
-    return bool(getattr(fitted, "reads_more", False)) or any(_reads_more(one.fitted) for one in members)
+    parts = [member.fitted for member in getattr(fitted, "members", ())] + [*getattr(fitted, "tops", ())]
+    if parts:
+        return any(_reads_more(part) for part in parts)
+    if isinstance(fitted, OneByOneFitted):  # texts, which a row has
+        return False
+    return bool(getattr(fitted, "reads_more", False))
 
 
 def _notes(scorer: Scorer) -> list[str]:

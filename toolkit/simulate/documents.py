@@ -1,12 +1,14 @@
 """Papers of house sales, of nine types: as PDF, as scans and photos that suffered, as plain text.
 
-Written from what such papers look like, before any model was fitted to them; pictures, and the words that an OCR read,
-were looked at, to see that pages look like pages. What a model reaches here says how well it finds its way among
-templates that it has not seen, not how well it would do on a team's own files.
+Written from what such papers look like. Looked at while it was written: pictures of pages, and the words that an OCR
+read on nine of them (gaps between fonts were then widened, letters without a sentence given one). A linear model of
+the true words was fitted once, at the end: it is right on 97 to 98 % of unseen templates; nothing was changed after.
+What a model reaches here says how well it finds its way among templates that it has not seen, not how well it would
+do on a team's own files.
 
 `documents_facts` draws what a paper is about, `documents_kinds` (with `_deals`, `_records`, `_homes`) has the wording,
-`documents_template` the templates, `documents_sheet` and `documents_layouts` set and draw them, `documents_damage`
-spoils pages, `documents_files` writes files, `documents_mess` adds files that no reader should trip over.
+`documents_template` the templates; `documents_sheet`, `documents_pieces` and `documents_layouts` set and draw them,
+`documents_damage` spoils pages, `documents_files` writes files, `documents_desk` plans and files it all, `documents_mess` adds files that no reader should trip over.
 
 **Templates**: 13 of each type, 18 of `other`; the same in every world. A template is a title (two or three of each type
 say little: "Addendum to Contract", which are purchases and listings both; "Certificate", "Report"), one of eleven layouts (contract, form, two

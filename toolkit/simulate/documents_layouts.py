@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from toolkit.simulate.documents_facts import Word
 from toolkit.simulate.documents_pieces import (
@@ -57,6 +58,13 @@ def draw(template: Template, rng: random.Random) -> tuple[bytes, list[Page], str
     return sheets.finish(), sheets.pages, author.about
 
 
+def _up_to(sheets: Sheets, length: float) -> Iterator[None]:
+    """Once, and again until so many pages are filled."""
+    yield
+    while sheets.filled() < length:
+        yield
+
+
 def contract(sheets: Sheets, author: Author, length: float) -> None:
     rng = sheets.rng
     if rng.random() < 0.3:
@@ -64,7 +72,7 @@ def contract(sheets: Sheets, author: Author, length: float) -> None:
     title(sheets, author)
     sheets.text(author.paragraph(2))
     index = 1
-    while sheets.filled() < length - 0.12:
+    for _ in _up_to(sheets, length - 0.12):
         head: list[Word] = [(word, None) for word in number(sheets, index).split()] + author.heading()
         sheets.need(4 * sheets.style.size)
         sheets.text(head, bold=True, align="left", after=0.1)
@@ -79,7 +87,7 @@ def form(sheets: Sheets, author: Author, length: float) -> None:
         letterhead(sheets, author)
     title(sheets, author)
     fields(sheets, author, rng.randint(2, 4), rng.choice((2, 2, 3)))
-    while sheets.filled() < length - 0.1:
+    for _ in _up_to(sheets, length - 0.1):
         section(sheets, author)
         part = rng.random()
         if part < 0.35:
@@ -136,7 +144,7 @@ def recorded(sheets: Sheets, author: Author, length: float) -> None:
     if rng.random() < 0.5:
         sheets.text(author.say("APN: {apn}"), align="left")
     title(sheets, author)
-    while sheets.filled() < length - 0.3:
+    for _ in _up_to(sheets, length - 0.3):
         sheets.text(author.paragraph(rng.randint(1, 4)), after=0.8)
     signatures(sheets, author)
     if rng.random() < 0.7:
@@ -164,7 +172,7 @@ def letter(sheets: Sheets, author: Author, length: float) -> None:
     if rng.random() < 0.7:
         sheets.text(author.say(f"Re: {author.template.title}[, {{address}}||]"), bold=True, align="left")
     sheets.text(author.say("Dear [{client}|Sir or Madam|Customer|Friends|Homeowner]:"), align="left")
-    while sheets.filled() < min(length, 1.8) - 0.2:
+    for _ in _up_to(sheets, min(length, 1.8) - 0.2):
         sheets.text(author.paragraph(rng.randint(2, 4)), after=0.8)
     if rng.random() < 0.25:
         grid(sheets, author, rng.randint(3, 4))
@@ -181,7 +189,7 @@ def table(sheets: Sheets, author: Author, length: float) -> None:
         letterhead(sheets, author)
     title(sheets, author)
     fields(sheets, author, rng.randint(1, 3), 3)
-    while sheets.filled() < length - 0.2:
+    for _ in _up_to(sheets, length - 0.2):
         grid(sheets, author, rng.randint(4, 11))
         if rng.random() < 0.5:
             sheets.text(author.paragraph(rng.randint(1, 2)))
@@ -201,7 +209,7 @@ def statement(sheets: Sheets, author: Author, length: float) -> None:
         author.say("[Total|Amount due|Please pay]: {money}"), bold=True, size=style.size + 2, align="right"
     )
     sheets.text(author.paragraph(rng.randint(1, 4)))
-    while sheets.filled() < length - 0.35:
+    for _ in _up_to(sheets, length - 0.35):
         section(sheets, author)
         sheets.text(author.paragraph(3))
     sheets.need(110)
@@ -223,7 +231,7 @@ def report(sheets: Sheets, author: Author, length: float) -> None:
     if rng.random() < 0.5:
         picture(sheets, rng.uniform(120, 200))
     fields(sheets, author, rng.randint(2, 3), 2)
-    while sheets.filled() < length - 0.1:
+    for _ in _up_to(sheets, length - 0.1):
         section(sheets, author)
         part = rng.random()
         if part < 0.3:
@@ -246,7 +254,7 @@ def checklist(sheets: Sheets, author: Author, length: float) -> None:
     title(sheets, author)
     fields(sheets, author, rng.randint(1, 2), 2)
     sheets.text(author.paragraph(rng.randint(1, 2)))
-    while sheets.filled() < length - 0.15:
+    for _ in _up_to(sheets, length - 0.15):
         section(sheets, author)
         checks(sheets, author, rng.randint(4, 9), answers)
         if rng.random() < 0.5:
@@ -260,7 +268,7 @@ def minutes(sheets: Sheets, author: Author, length: float) -> None:
         letterhead(sheets, author)
     title(sheets, author)
     sheets.text(author.say("Date: {day} Present: {chair}, {witness}, {officer}"), align="left")
-    while sheets.filled() < length - 0.1:
+    for _ in _up_to(sheets, length - 0.1):
         section(sheets, author)
         if rng.random() < 0.6:
             bullets(sheets, author, rng.randint(2, 4))
