@@ -391,6 +391,7 @@ FILES = {
         f"  - {{agg: count, where: \"word = '{word}'\", name: {word}}}\n" for word in VOCABULARY[:34:3]
     ),
     "conf/target/label.yaml": "kind: column\ncolumn: label\ntype: multiclass\n",
+    "conf/split/by_twin.yaml": "kind: random\ntest: 0.2\nvalidation: 0.2\nstratify: label\ntogether: twin\n",
     "recipes/papers.yaml": """\
 defaults:
   - override /dataset: documents
@@ -398,7 +399,7 @@ defaults:
   - override /cohort: once
   - override /target: [label]
   - override /features: [of_pages, of_words]
-  - override /split: by_document
+  - override /split: by_twin
   - override /model: [logistic]
   - override /ocr: none
 name: papers

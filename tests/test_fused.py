@@ -11,15 +11,23 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pytest
-from small import clean, experiment, flat
+from drawer import DECLARED, papers, write
+from pydantic import ValidationError
+from scipy.special import softmax
+from small import LOGISTIC, clean, config, experiment, flat, quiet
 from test_stack_honesty import of
 
-from toolkit.models import Task
+from toolkit.config.schema import Config
+from toolkit.evaluation import metrics
+from toolkit.evaluation.bootstrap import EntityBootstrap
+from toolkit.models import Batch, Task, store
 from toolkit.models.fused import Fused, FusedFitted, heard, heard_columns
-from toolkit.models.interface import Batch
 from toolkit.models.one_by_one import OneByOne, Rows
+from toolkit.proof import all_proofs
 from toolkit.registry import Component, models
-from toolkit.training.experiment import encoded, label_all
+from toolkit.report.members import against_models
+from toolkit.training.experiment import encoded, label_all, modalities
+from toolkit.training.folds import Ground
 
 TOP = {"kind": "lightgbm", "num_iterations": 60, "learning_rate": 0.1, "early_stopping_rounds": None}
 FUSED = {"fused": {"kind": "fused", "of": ["memory"], "top": TOP, "folds": 3}}
@@ -112,3 +120,144 @@ def test_a_member_that_knows_its_training_rows_by_heart_is_not_listened_to(
         [task], columns, Batch(wide, y), Batch(wide[:0], y[:0]), seed=0, threads=1
     )
     assert fooled.importance()[0][-ears:].sum() > 0.9
+
+
+# --- what each part knows ---------------------------------------------------------------------------------
+
+TEXT = {"kind": "tfidf_linear", "classifier": "logistic", "C": 10.0}
+TREES = {
+    "kind": "lightgbm", "num_iterations": 60, "min_data_in_leaf": 10, "early_stopping_rounds": None,
+    "inputs": {"text": {"reduce": 10, "ngrams": 1}},
+}  # fmt: skip
+
+
+def drawer(folder: Path, frame: pd.DataFrame, **parts: Any) -> Config:
+    write(folder / "data", frame)
+    features = {name: DECLARED["features"][name] for name in ("numbers", "words")}
+    declared: dict[str, Any] = DECLARED | {"features": features, "evaluation": {"bootstrap": 100}} | parts
+    return config(folder, **declared)
+
+
+def test_columns_and_texts_together_beat_each_alone_with_paired_intervals(tmp_path: Path) -> None:
+    """Numbers tell apart what words do not, and the other way round."""
+    lines = {
+        "numbers": {"kind": "lightgbm", "num_iterations": 40, "early_stopping_rounds": None}, "words": TEXT,
+        "fused": {"kind": "fused", "of": ["words"], "top": TREES, "folds": 2},
+    }  # fmt: skip
+    made = experiment(drawer(tmp_path, papers(1_500), model=lines))
+    outcome = made.run()
+    fused = next(c for c in outcome.of("label") if c.model == "fused")
+    assert set(fused.over_models) == {"accuracy", "macro_f1", "log_loss"}
+    for name in ("numbers", "words"):
+        assert fused.over_models["accuracy"][name][1] > 0
+        assert fused.over_models["log_loss"][name][2] < 0
+    said = against_models("fused", fused.over_models)
+    assert said.startswith("fused beats both models alone on the test: accuracy +")
+    assert against_models("fused", fused.over_models, "log_loss").startswith("fused beats both models alone")
+    assert "hears words on 901 of 901 training rows" in fused.notes[0]
+
+    fitted: FusedFitted = outcome.fitted["fused"]  # type: ignore[assignment]
+    store.save(tmp_path / "kept", made.config.model["fused"], fitted)
+    again = store.load(tmp_path / "kept")
+    X = encoded(outcome.encoder, made.prepared.matrix, outcome.rows)[0]
+    besides = modalities(outcome.encoder, made.prepared.matrix, outcome.rows)
+    assert np.array_equal(fitted.predict(X, besides)[0], again.predict(X, besides)[0])
+    assert np.array_equal(
+        fitted.predict(X[:1], besides.some(np.arange(1)))[0], fitted.predict(X, besides)[0][:1]
+    )
+    values, bias = fitted.contributions(X, besides)[0]
+    assert softmax(values.sum(axis=1) + bias, axis=1) == pytest.approx(
+        fitted.predict(X, besides)[0], abs=1e-6
+    )
+
+
+def test_what_stays_together_is_in_one_fold(tmp_path: Path) -> None:
+    """Ten copies of each paper: a member that is asked about a paper has not seen its copy."""
+    frame = papers(60)
+    copies = pd.concat([frame.assign(id=frame["id"] + f"-{n}", twin=frame["id"]) for n in range(10)])
+    table = DECLARED["dataset"]["tables"]["papers"]
+    dataset = {
+        "entity": "papers",
+        "tables": {"papers": table | {"columns": table["columns"] | {"twin": "text"}}},
+    }
+    found = {}
+    for together in (None, "twin"):
+        split = {"kind": "grouped", "together": together}
+        made = experiment(drawer(tmp_path, copies, dataset=dataset, split=split))
+        matrix, rows = made.prepared.matrix, np.flatnonzero(made.prepared.assignments[-1].rows(0))
+        ground = Ground.of(made.config, made.prepared.compiled, matrix, rows, None, None)  # type: ignore[arg-type]
+        twin = np.array([key.partition("-")[0] for key in matrix.entity[rows]])
+        found[together] = sum(
+            len(set(twin[fold.fitted]) & set(twin[fold.predicted])) for fold in ground.folds(5)[0]
+        )
+    assert found["twin"] == 0
+    assert found[None] > 100  # the control
+
+
+def test_the_proofs_cover_a_fusion(tmp_path: Path) -> None:
+    lines = LOGISTIC | {"fused": {"kind": "fused", "of": ["logistic"], "top": TOP, "folds": 2}}
+    found = all_proofs(flat(tmp_path, clean(400), model=lines), quiet)
+    assert [one.text for one in found if not one.holds] == []
+    assert any("model fused" in one.text for one in found)
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"of": ["logistik"]}, "no model of this recipe is called `logistik`"),
+        ({"of": ["fused"]}, "an ensemble cannot be made of itself"),
+        ({"of": ["logistic"], "top": {"kind": "logistic"}}, "does not match any of the expected tags"),
+        ({"of": ["logistic"], "search": {"folds": {"int": [2, 3]}}}, "an ensemble has no `search`"),
+    ],
+)
+def test_names_that_mean_nothing_are_refused(tmp_path: Path, wrong: dict[str, Any], says: str) -> None:
+    lines = LOGISTIC | {"fused": {"kind": "fused"} | wrong}
+    with pytest.raises(ValidationError, match=says):
+        flat(tmp_path, clean(50), model=lines)
+
+
+def test_a_fusion_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="an ensemble needs at least one member, and here it has none"):
+        flat(tmp_path, clean(50), model={"fused": {"kind": "fused"}})
+
+
+# --- several classes --------------------------------------------------------------------------------------
+
+
+def test_the_error_of_calibration_is_that_of_the_likeliest_class() -> None:
+    """By hand: sure rows say 0.9 and are right 3 of 4 times, the others say 0.5 and are right 2 of 4."""
+    p = np.repeat([[0.9, 0.05, 0.05], [0.25, 0.5, 0.25]], 4, axis=0)
+    y = np.array([0, 0, 0, 1, 1, 1, 0, 2])
+    assert metrics.calibration_metrics("multiclass", y, p)["ece"] == pytest.approx((4 * 0.15 + 0) / 8)
+    boot = EntityBootstrap(np.arange(8), 50)
+    draws = boot.multiclass(y, p, p, p.argmax(axis=1))
+    assert set(draws) == set(metrics.evaluate("multiclass", y, p, p, p.argmax(axis=1)))
+
+
+def test_the_intervals_of_a_class_are_those_of_its_own_rows() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 3_000)
+    decision = np.where(rng.random(3_000) < 0.8, y, 0)
+    draws = EntityBootstrap(np.arange(3_000), 200).per_class(y, decision, 3)
+    recall = draws["recall"]
+    assert np.all(recall[0] == 1)
+    low, high = np.percentile(recall[1], [2.5, 97.5])
+    assert low < 0.8 < high
+    assert high - low == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / (y == 1).sum()), rel=0.25)
+
+
+def test_any_of_four_metrics_chooses_among_models_of_several_classes(tmp_path: Path) -> None:
+    lines = {
+        "words": TEXT,
+        "numbers": {"kind": "lightgbm", "num_iterations": 20, "early_stopping_rounds": None},
+    }
+    made = experiment(drawer(tmp_path, papers(600), model=lines))
+    for metric in ("macro_auc", "accuracy", "macro_f1", "log_loss"):
+        evaluation = made.config.evaluation.model_copy(update={"bootstrap": 0, "select_classes_by": metric})
+        outcome = made.run(evaluation=evaluation)
+        values = {c.model: c.validation[metric] for c in outcome.of("label") if c.model in lines}
+        best = min if metric == "log_loss" else max
+        assert outcome.chosen("label").model == best(values, key=values.__getitem__)

@@ -208,7 +208,7 @@ def test_the_queue_of_a_run_says_why_and_what_the_model_thinks(ran: Ran) -> None
         "probability_2",
         "class_3",
         "probability_3",
-        "poorly_read",
+        "confidence",
     ]
     predictions = pd.read_parquet(ran.run / "predictions.parquet").query("part == 'test'").set_index("entity")
     columns = [f"label.probability.{kind}" for kind in sorted(KINDS)]
@@ -217,7 +217,7 @@ def test_the_queue_of_a_run_says_why_and_what_the_model_thinks(ran: Ran) -> None
         assert line["class_1"] == row["label.decision"]
         assert float(line["probability_1"]) == pytest.approx(row[columns].max(), abs=1e-4)
         assert ("unsure" in line["why"]) == (row[columns].max() < metrics["threshold"])
-        assert ("poorly_read" in line["why"]) == (float(line["poorly_read"]) < 0.6)
+        assert ("poorly_read" in line["why"]) == (float(line["confidence"]) < 0.6)
     unsure = (predictions[columns].max(axis=1) < metrics["threshold"]).sum()
     assert metrics["causes"]["unsure"] == unsure
 

@@ -49,8 +49,8 @@ class Triage:
         causes: dict[str, np.ndarray] = {}
         if self.node.sure is not None:
             causes[UNSURE] = top < self.threshold
-        numbers = {name: values(doubt.column) for name, doubt in self.node.doubts.items()}
-        causes |= {name: doubtful(doubt, numbers[name]) for name, doubt in self.node.doubts.items()}
+        numbers = {column: values(column) for column in {d.column: 0 for d in self.node.doubts.values()}}
+        causes |= {name: doubtful(doubt, numbers[doubt.column]) for name, doubt in self.node.doubts.items()}
         if self.guard is not None:
             causes |= {f"{UNLIKE}: {space}": one for space, one in self.guard.unlike(X, modalities).items()}
         return Flags(causes, numbers)
@@ -70,7 +70,7 @@ class Triage:
 
 @dataclass(frozen=True)
 class Flags:
-    """causes: name → whether a row is to be looked at for it [rows]; numbers: doubt → what it looked at [rows]."""
+    """causes: name → whether a row is to be looked at for it [rows]; numbers: column → what doubts looked at [rows]."""
 
     causes: dict[str, np.ndarray]
     numbers: dict[str, np.ndarray]
