@@ -219,6 +219,11 @@ def test_names_that_mean_nothing_are_refused(tmp_path: Path, wrong: dict[str, An
         flat(tmp_path, clean(50), model=lines)
 
 
+def test_members_that_nobody_declares_are_to_be_declared(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"declare it beside the ensemble: model=\[words,fused\]"):
+        flat(tmp_path, clean(50), model={"fused": {"kind": "fused", "of": ["words"]}})
+
+
 def test_a_fusion_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="an ensemble needs at least one member, and here it has none"):
         flat(tmp_path, clean(50), model={"fused": {"kind": "fused"}})

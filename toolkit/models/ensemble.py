@@ -251,4 +251,7 @@ def _wrong(
         )
         fix = f"ensembles are made of single models; here: {', '.join(single) or 'none is declared'}"
         return WrongNameError(path, member, what, fix)
-    return WrongNameError.among(path, member, f"no model of this recipe is called `{member}`", single)
+    what = f"no model of this recipe is called `{member}`"
+    if not single:
+        return WrongNameError(path, member, what, f"declare it beside the ensemble: model=[{member},{name}]")
+    return WrongNameError.among(path, member, what, single)
