@@ -246,7 +246,6 @@ def test_a_run_that_is_killed_reads_no_page_twice(tmp_path: Path) -> None:
             process.send_signal(signal.SIGKILL)
             break
     process.wait()
-    list(process.stdout)  # its readers have ended, too
     before = kept_pages(cache)
     assert 15 <= len(before) < 40
     said: list[str] = []
@@ -261,7 +260,12 @@ def test_a_run_that_is_killed_reads_no_page_twice(tmp_path: Path) -> None:
     after = kept_pages(cache)
     assert len(after) == 40
     assert {name: after[name] for name in before} == before
-    assert f"reading pages {40 - len(before)}/{40 - len(before)}" in said
+    read = (
+        int(said[-1].split("/")[-1])
+        if (said := [one for one in said if one.startswith("reading pages ")])
+        else 0
+    )
+    assert 0 <= 40 - len(before) - read <= 2  # its two readers may have finished the pages that they were at
     assert len(rows(found["pages"])) == 40
     assert found["documents"].rows_kept == 8
 
@@ -391,6 +395,7 @@ FILES = {
         f"  - {{agg: count, where: \"word = '{word}'\", name: {word}}}\n" for word in VOCABULARY[:34:3]
     ),
     "conf/target/label.yaml": "kind: column\ncolumn: label\ntype: multiclass\n",
+    "conf/split/by_twin.yaml": "kind: random\ntest: 0.2\nvalidation: 0.2\nstratify: label\ntogether: twin\n",
     "recipes/papers.yaml": """\
 defaults:
   - override /dataset: documents
@@ -398,7 +403,7 @@ defaults:
   - override /cohort: once
   - override /target: [label]
   - override /features: [of_pages, of_words]
-  - override /split: by_document
+  - override /split: by_twin
   - override /model: [logistic]
   - override /ocr: none
 name: papers
@@ -424,12 +429,17 @@ def test_a_folder_of_labelled_documents_is_a_recipe_and_scores_new_ones(work: Wo
     work.write(dict(FILES))
     labelled(work.folder / "papers", 30)
     (work.folder / "papers/letter/locked.pdf").write_bytes(b"%PDF-1.4 nothing")
+    (work.folder / "papers/lonely").mkdir()
+    (work.folder / "papers/lonely/x.txt").write_text("nobody is like me " * 9)
     (work.folder / "papers/plan/first.pdf").write_bytes(pdf([" ".join(KINDS["plan"] * 3)] * 2))
     plan = work.run("plan", "recipe=papers", "source.path=papers")
     assert plan.code == 0, plan.err
-    assert "documents: 109 rows from papers, no clock" in plan.out
-    assert "rejected 1 of 110: is cut off or damaged: 1" in plan.out
+    assert "documents: 110 rows from papers, no clock" in plan.out
+    assert "rejected 1 of 111: is cut off or damaged: 1" in plan.out
     assert "found: documents: near duplicates (`twin`): 36 documents in 18 groups" in plan.out
+    assert (
+        "found: label: classes of one row, which can be learnt or judged, not both: 1 (`lonely`)" in plan.out
+    )
     said = work.run("recipe=papers", "source.path=papers")
     assert said.code == 0, said.err
     assert "rejected: documents: 1 rows (is cut off or damaged: 1)" in said.out

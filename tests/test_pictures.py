@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from drawn import page
 from PIL import Image
@@ -47,7 +49,8 @@ def shown(
     """What a feature set makes of a table of pages; papers, one letter each, are the rows."""
     (folder / "papers.csv").write_text("paper,label\n" + "".join(f"{one},x\n" for one in papers))
     frame = pd.DataFrame(rows, columns=["paper", "page", "image"]).assign(note="n")
-    frame.to_parquet(folder / "pages.parquet")
+    image = pa.array(frame["image"], pa.binary())  # of nothing but gaps pandas makes no column of bytes
+    pq.write_table(pa.Table.from_pandas(frame).set_column(2, "image", image), folder / "pages.parquet")
     data = Dataset.model_validate({"entity": "papers", "tables": TABLES})
     made = make(folder, declare({"cutoffs": None}, {"looks": ASKED | asked}, data=data))
     (images,) = made.matrix().images
@@ -57,7 +60,14 @@ def shown(
 def test_a_rows_pictures_come_in_order_the_first_ones_only_and_none_where_there_is_none(
     tmp_path: Path,
 ) -> None:
-    rows = [("a", 10, grey(10)), ("c", 1, grey(1)), ("a", 2, grey(2)), ("a", 1, None), ("a", 9, grey(9))]
+    rows = [
+        ("a", 10, grey(10)),
+        ("c", 1, grey(1)),
+        ("a", 2, grey(2)),
+        ("a", 1, None),
+        ("a", 9, grey(9)),
+        ("b", 1, b""),
+    ]
     images = shown(tmp_path, rows, first=2)
     assert images.pixels.shape == (3, 32, 24)
     assert images.pixels.dtype == np.uint8
@@ -116,12 +126,11 @@ def test_a_photo_stands_as_its_camera_says() -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
         b"%PDF-1.7 no picture",
         png(page("table", np.random.default_rng(0)))[:900],
         grey(5)[:40] + b"\0" * 60,
     ],
-    ids=["nothing", "another file", "cut short", "spoilt"],
+    ids=["another file", "cut short", "spoilt"],
 )
 def test_bytes_that_are_no_picture_are_refused_by_name(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DataError, match="a picture of `looks` cannot be decoded"):

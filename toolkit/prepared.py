@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.config.schema import ColumnSplit, Config, GroupedSplit, RandomSplit
-from toolkit.config.targets import ColumnTarget
+from toolkit.config.targets import ColumnTarget, type_of
 from toolkit.data.documents import made
 from toolkit.data.tables import Tables
 from toolkit.documents import entities
@@ -77,7 +77,7 @@ def prepare(config: Config, work: Workplace) -> Prepared:
     assignments = splits(config, compiled, matrix)
     for note in (near := twins_across(tables, matrix, assignments[-1])):
         log.warning("%s", note)
-    return Prepared(tables, compiled, matrix, assignments, [*seen, *near])
+    return Prepared(tables, compiled, matrix, assignments, [*seen, *single(config, matrix), *near])
 
 
 def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignment]:
@@ -122,6 +122,20 @@ def has_twins(tables: Tables) -> bool:
     """Is the entity a document, whose near duplicates are known?"""
     entity = tables.dataset.entity
     return made(tables.dataset, entity) == "documents" and TWIN in tables[entity].columns
+
+
+def single(config: Config, matrix: Matrix) -> list[str]:
+    """Lines on classes that a single row has: they can be learnt or judged, not both."""
+    found = []
+    for name, node in config.target.items():
+        if isinstance(node, ColumnTarget) and type_of(node) == "multiclass":
+            counts = pd.Series(matrix.values[name]).value_counts()
+            if alone := sorted(map(str, counts.index[counts == 1])):
+                named = ", ".join(f"`{one}`" for one in alone[:3]) + (" …" if len(alone) > 3 else "")
+                found.append(
+                    f"{name}: classes of one row, which can be learnt or judged, not both: {len(alone):,} ({named})"
+                )
+    return found
 
 
 def twins_across(tables: Tables, matrix: Matrix, assignment: Assignment) -> list[str]:

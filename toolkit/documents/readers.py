@@ -1,6 +1,7 @@
 """Processes that look at documents and read them: one that hangs or breaks down is ended and replaced.
 
-They are started afresh rather than forked, and end by themselves when whoever started them has gone.
+They are programs of their own, neither forked nor made of whatever program runs here, and end by themselves
+when whoever started them has gone.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import time
 import traceback
 from collections import deque
@@ -15,9 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
-from multiprocessing import get_context
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 from toolkit.documents.opening import RejectedError
@@ -46,7 +48,7 @@ class Answer:
 class Reader:
     """A process that works, what it works on, and until when. ready: has it said that it is there?"""
 
-    process: BaseProcess
+    process: subprocess.Popen[bytes]
     connection: Connection
     task: Any = None
     until: float = float("inf")
@@ -72,9 +74,8 @@ class Reader:
 
     def end(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid or 0, signal.SIGKILL)  # with what it has started in turn
-        self.process.kill()
-        self.process.join()
+            os.killpg(self.process.pid, signal.SIGKILL)  # with what it has started in turn
+        self.process.wait()
         self.connection.close()
 
 
@@ -138,18 +139,24 @@ def _line(error: Exception) -> str:
 
 
 def _started(work: Work) -> Reader:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, work), daemon=True)
-    process.start()
+    ours, theirs = Pipe()
+    code = f"from toolkit.documents.readers import serve; serve({theirs.fileno()})"
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    # One thread each: there is a reader for each core. A session of its own: Ctrl-C is for whoever started it.
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True,
+        env=os.environ | {"PYTHONPATH": paths} | dict.fromkeys(THREADS, "1"),
+    )  # fmt: skip
     theirs.close()
+    with suppress(OSError):  # it did not start, which `answer` says
+        ours.send(work)
     return Reader(process, ours)
 
 
-def _work(connection: Connection, work: Work) -> None:
-    """What a reader does: a task after another, until nobody asks any more."""
-    os.setsid()  # Ctrl-C is for whoever started it, which ends it
-    os.environ.update(dict.fromkeys(THREADS, "1"))  # there is a reader for each core
+def serve(handle: int) -> None:
+    """What a reader does: a task after another, until nobody asks any more. handle: its end of the line."""
+    connection: Connection = Connection(handle)
+    work: Work = connection.recv()
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)  # what C libraries have to say of each damaged file

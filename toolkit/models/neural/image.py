@@ -13,12 +13,14 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate
 
 from toolkit.models.neural.pretrained import Backbone
 from toolkit.models.neural.sequence import AttentionPooling, steps_mask
 
 GROUP = 64  # pictures that are encoded together where nothing is learnt: memory stays flat, and caches warm
+_SQUARE = 16  # pixels that light is judged over
+_LEAST = 0.01  # deviation of ink below which a page is blank
 
 
 class Shown(NamedTuple):
@@ -98,6 +100,24 @@ def augmented(x: Tensor, by: Augmentation) -> Tensor:
     return x
 
 
+def evened(x: Tensor) -> Tensor:
+    """Ink against that around it: local contrast normalisation (Jarrett et al. 2009), over squares of 16 pixels.
+
+    Photos have shadows, and scans are pale: x minus the mean about it, by the deviation about it or, where that is
+    less, by the page's own, so that blank paper stays blank. [pictures, 1, height, width], as it comes.
+    """
+
+    def about(values: Tensor) -> Tensor:
+        return avg_pool2d(values, _SQUARE, ceil_mode=True, count_include_pad=False)
+
+    def smooth(values: Tensor) -> Tensor:
+        return interpolate(values, size=x.shape[2:], mode="bilinear", align_corners=False)
+
+    away = x - smooth(about(x))
+    spread = about(away.square()).sqrt()
+    return away / smooth(torch.maximum(spread, spread.mean((2, 3), keepdim=True)).clamp(min=_LEAST))
+
+
 def _span(rows: int, length: int, share: float, device: torch.device) -> Tensor:
     """For each row a stretch of at most a share of the length, anywhere: bool [rows, length]."""
     half = torch.rand(rows, 1, device=device) * share / 2
@@ -107,17 +127,18 @@ def _span(rows: int, length: int, share: float, device: torch.device) -> Tensor:
 
 
 class Convolutions(nn.Module):
-    """3 × 3 convolutions, each normalised, and halved by a maximum; then the mean over the page and its maximum.
+    """3 × 3 convolutions over evened ink, each normalised, and halved by a maximum; then mean and maximum of the page.
 
-    GroupNorm (Wu, He 2018) rather than BatchNorm: a picture's vector is its own, whatever else is in the batch.
+    BatchNorm (Ioffe, Szegedy 2015): of some hundred pages it learns in a dozen epochs what GroupNorm has not half of.
     """
 
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(1, channels, 5, 2, 2, bias=False), _norm(channels), nn.ReLU()]
+        layers: list[nn.Module] = [nn.Conv2d(1, channels, 5, 2, 2, bias=False)]
+        layers += [nn.BatchNorm2d(channels), nn.ReLU()]
         for _ in range(blocks):
-            layers += [nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=False), _norm(2 * channels)]
-            layers += [nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+            layers += [nn.Conv2d(channels, 2 * channels, 3, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(2 * channels), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
             channels *= 2
         self.layers = nn.Sequential(*layers)
         self.width = 2 * channels
@@ -126,14 +147,10 @@ class Convolutions(nn.Module):
         """Ink [pictures, 1, height, width] → [pictures, 2 · channels of the last block]."""
         # Channels last: a quarter less time on a CPU. Weights stay as they are, as do the optimizer's moments.
         first, *rest = self.layers
-        x = first(x).contiguous(memory_format=torch.channels_last)
+        x = first(evened(x)).contiguous(memory_format=torch.channels_last)
         for layer in rest:
             x = layer(x)
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1)
-
-
-def _norm(channels: int) -> nn.Module:
-    return nn.GroupNorm(math.gcd(channels, 8), channels)
 
 
 class ImageBranch(nn.Module):
@@ -175,7 +192,7 @@ class ImageBranch(nn.Module):
         """[pictures, …] → [pictures, inputs]."""
         if self.encoder is None:
             return pixels
-        if torch.is_grad_enabled():
-            x = ink(pixels)
-            return self.encoder(augmented(x, self.augment) if self.training else x)
+        if self.training:  # a picture that is alone is shown twice, as BatchNorm needs two
+            x = ink(pixels if len(pixels) > 1 else pixels.expand(2, -1, -1))
+            return self.encoder(augmented(x, self.augment))[: len(pixels)]
         return torch.cat([self.encoder(ink(group)) for group in pixels.split(GROUP)])

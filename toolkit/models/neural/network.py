@@ -28,8 +28,8 @@ class NetworkSizes:
     tabular: TabularSizes | None = None
     sequences: tuple[SequenceSizes, ...] = ()
     graph: GraphSizes | None = None
-    images: tuple[ImageSizes, ...] = ()
     fusion: FusionSizes = field(default_factory=FusionSizes)
+    images: tuple[ImageSizes, ...] = ()
 
 
 class Network(nn.Module):

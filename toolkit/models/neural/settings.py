@@ -130,7 +130,7 @@ class Augment(Node):
     contrast: float = Field(0.3, ge=0, le=0.9, description="Share of the ink.")
     noise: float = Field(0.1, ge=0, le=1, description="Of the ink, of which black is 1.")
     erase: float = Field(
-        0.4, ge=0, le=1, description="Share of height and width of a rectangle that is blanked, at most."
+        0.0, ge=0, le=1, description="Share of height and width of a rectangle that is blanked, at most."
     )
 
 
