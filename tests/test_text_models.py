@@ -5,6 +5,7 @@ The texts are made of words of three groups; a text of a group says words of its
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from pathlib import Path
@@ -559,13 +560,13 @@ def test_a_recipe_without_texts_says_what_to_add(work: Work) -> None:
 
 
 @pytest.mark.slow
-def test_on_newsgroups_it_is_what_scikit_learn_is() -> None:
-    from benchmarks.newsgroups import texts as newsgroups
+def test_on_newsgroups_it_is_what_scikit_learn_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
-    table = newsgroups(real("newsgroups") / "mini_newsgroups.zip")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "benchmarks"))
+    table = importlib.import_module("newsgroups").texts(real("newsgroups") / "mini_newsgroups.zip")
     assert len(table) == 2_000
     classes = tuple(sorted(table["group"].unique()))
     y = table["group"].map({name: k for k, name in enumerate(classes)}).to_numpy(np.float32)
