@@ -139,7 +139,8 @@ def _upright(
     if not wanted.orient or read.engine.name == "none" or best.sureness >= ASKEW:
         return turn, skew, upright, best
     patch = _patch(upright, look(upright))
-    worths = {more: read(cleaning.turned(patch, more), clean).worth for more in (0, 180, 90, 270)}
+    ways = {more: read(cleaning.turned(patch, more), clean) for more in (0, 180, 90, 270)}
+    worths = {more: one.worth * _across(one.words) for more, one in ways.items()}
     more = max(worths, key=lambda one: worths[one])
     if more:
         turn = (turn + more) % 360
@@ -151,6 +152,13 @@ def _upright(
 def _stood(picture: np.ndarray, turn: int, skew: float) -> np.ndarray:
     picture = cleaning.turned(picture, turn)
     return cleaning.straightened(picture, skew) if skew else picture
+
+
+def _across(words: Words) -> float:
+    """Share of the words of a square that lie across it: tesseract reads lines that run down as well."""
+    wide = [right - left > bottom - top for left, top, right, bottom in words.boxes]
+    long = [across for word, across in zip(words.text, wide, strict=True) if len(word) > 2]
+    return float(np.mean(long)) if long else 1.0
 
 
 def _patch(picture: np.ndarray, ink: Ink) -> np.ndarray:
