@@ -483,7 +483,9 @@ def test_twins_stay_together_or_are_named(work: Work) -> None:
     said = work.run("plan", "recipe=papers", "source.path=papers")
     assert "are near duplicates of rows in" not in said.out
     assert "of different labels" not in said.out
-    (work.folder / "papers/index.csv").write_text("\n".join(lines).replace("0 again.txt,plan", "0 again.txt,letter"))
+    (work.folder / "papers/index.csv").write_text(
+        "\n".join(lines).replace("0 again.txt,plan", "0 again.txt,letter")
+    )
     odd = work.run("plan", "recipe=papers", "source.path=papers")
     assert (
         "found: documents: near duplicates of different labels, of which one is wrong: 2 "
