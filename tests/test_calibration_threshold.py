@@ -136,6 +136,17 @@ def test_none_leaves_probabilities_alone_and_refuses_margins():
         fit_calibrator(Calibration(method="none"), "binary", y, x)
 
 
+def test_validation_rows_that_are_all_right_do_not_make_the_next_mistake_infinitely_sure():
+    """Fifty rows, each right with 0.6: what they show is about 1 − 1/52, not the lowest temperature there is."""
+    score = np.full((50, 3), 0.2)
+    y = np.arange(50) % 3
+    score[np.arange(50), y] = 0.6
+    fitted = fit_calibrator(Calibration(), "multiclass", y, score)
+    assert 0.97 < fitted.apply(score).max() < 0.99
+    more = fit_calibrator(Calibration(), "multiclass", np.tile(y, 100), np.tile(score, (100, 1)))
+    assert more.apply(score).max() > 0.999
+
+
 @pytest.mark.parametrize("as_probability", [True, False])
 def test_temperature_scaling_finds_the_temperature_and_keeps_the_choice(as_probability):
     rng = np.random.default_rng(0)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +18,7 @@ from conftest import Work, rejected, rows
 from papers import by_hand, dataset, endless_pdf, load, pdf, prose, saved, scan, stream
 from PIL import Image
 
+import toolkit
 from toolkit.config.reading import Limits
 from toolkit.data.tables import Tables
 from toolkit.documents.opening import RejectedError, kind_of, opened
@@ -196,6 +201,44 @@ def test_a_reader_that_breaks_down_takes_its_document_only(tmp_path: Path) -> No
     for pid in processes:  # none outlives the block
         with pytest.raises(ProcessLookupError):
             os.kill(pid or 0, 0)
+
+
+HANGING = """
+import working
+from toolkit.documents.readers import Readers
+with Readers(working.work, 1) as readers:
+    for answer in readers.answers(["a", "hang"], 600):
+        print(readers.readers[0].process.pid, flush=True)
+"""  # started without `if __name__ == "__main__"`
+
+
+def test_a_reader_ends_in_the_middle_of_a_page_when_its_run_is_ended(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(HANGING)
+    paths = os.pathsep.join([str(Path(toolkit.__file__).parents[1]), str(Path(__file__).parent)])
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    assert process.stdout
+    reader = int(process.stdout.readline())
+    assert _runs(reader)
+    process.terminate()
+    assert process.wait() == -signal.SIGTERM
+    for _ in range(100):
+        if not _runs(reader):
+            return
+        time.sleep(0.1)
+    os.kill(reader, signal.SIGKILL)
+    raise AssertionError("the reader goes on although nobody asks any more")
+
+
+def _runs(process: int) -> bool:
+    """Is it there, and more than an entry that nobody has taken note of?"""
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True)
+    return bool(found.stdout.strip()) and not found.stdout.strip().startswith("Z")
 
 
 INDEX = """file,label

@@ -23,9 +23,13 @@ from toolkit.evaluation.bootstrap import EntityBootstrap
 from toolkit.models import Batch, Task, store
 from toolkit.models.fused import Fused, FusedFitted, heard, heard_columns
 from toolkit.models.one_by_one import OneByOne, Rows
+from toolkit.models.text import Reduced
+from toolkit.prepared import joined
 from toolkit.proof import all_proofs
+from toolkit.proof.held_out import held_out
 from toolkit.registry import Component, models
 from toolkit.report.members import against_models
+from toolkit.training import experiment as experiments
 from toolkit.training.experiment import encoded, label_all, modalities
 from toolkit.training.folds import Ground
 
@@ -126,7 +130,7 @@ def test_a_member_that_knows_its_training_rows_by_heart_is_not_listened_to(
 
 TEXT = {"kind": "tfidf_linear", "classifier": "logistic", "C": 10.0}
 TREES = {
-    "kind": "lightgbm", "num_iterations": 60, "min_data_in_leaf": 10, "early_stopping_rounds": None,
+    "kind": "lightgbm", "num_iterations": 60, "min_data_in_leaf": 20, "early_stopping_rounds": None,
     "inputs": {"text": {"reduce": 10, "ngrams": 1}},
 }  # fmt: skip
 
@@ -150,10 +154,12 @@ def test_columns_and_texts_together_beat_each_alone_with_paired_intervals(tmp_pa
     assert set(fused.over_models) == {"accuracy", "macro_f1", "log_loss"}
     for name in ("numbers", "words"):
         assert fused.over_models["accuracy"][name][1] > 0
-        assert fused.over_models["log_loss"][name][2] < 0
     said = against_models("fused", fused.over_models)
     assert said.startswith("fused beats both models alone on the test: accuracy +")
-    assert against_models("fused", fused.over_models, "log_loss").startswith("fused beats both models alone")
+    less = {"log_loss": {"words": (-0.2, -0.3, -0.1)}}  # lower is better
+    assert against_models("fused", less, "log_loss") == (
+        "fused beats the model alone on the test: log loss +0.200 [+0.100, +0.300] over words"
+    )
     assert "hears words on 901 of 901 training rows" in fused.notes[0]
 
     fitted: FusedFitted = outcome.fitted["fused"]  # type: ignore[assignment]
@@ -194,11 +200,63 @@ def test_what_stays_together_is_in_one_fold(tmp_path: Path) -> None:
     assert found[None] > 100  # the control
 
 
+def test_what_either_column_holds_together_is_one_unit() -> None:
+    unit = joined(np.array([*"aabbcd"], object), np.array([*"uvvwxy"], object))
+    assert pd.factorize(unit)[0].tolist() == [0, 0, 0, 0, 1, 2]
+
+
 def test_the_proofs_cover_a_fusion(tmp_path: Path) -> None:
     lines = LOGISTIC | {"fused": {"kind": "fused", "of": ["logistic"], "top": TOP, "folds": 2}}
     found = all_proofs(flat(tmp_path, clean(400), model=lines), quiet)
     assert [one.text for one in found if not one.holds] == []
     assert any("model fused" in one.text for one in found)
+
+
+FEW = {
+    "words": TEXT, "fused": {"kind": "fused", "of": ["words"], "top": TREES | {"num_iterations": 5}, "folds": 2}
+}  # fmt: skip
+
+
+def test_the_proofs_cover_what_a_fusion_of_classes_makes_of_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = experiment(drawer(tmp_path, papers(200), model=FEW))
+    found = held_out(made.config, made.prepared, quiet)
+    assert [one.text for one in found if not one.holds] == []
+    assert all("inputs of fused on label" in one.text for one in found)
+
+    # The control: directions that are learnt from the texts of all rows.
+    honest, batch, seen = Reduced.fit, experiments.batch, list[Any]()
+
+    def remembers(encoder: Any, matrix: Any, *others: Any) -> Batch:
+        seen[:] = matrix.texts
+        return batch(encoder, matrix, *others)
+
+    def peeks(settings: Any, size: int, texts: Any, seed: int) -> Reduced:
+        return honest(settings, size, seen, seed)
+
+    monkeypatch.setattr(experiments, "batch", remembers)
+    monkeypatch.setattr(Reduced, "fit", peeks)
+    moved = [one.text for one in held_out(made.config, made.prepared, quiet) if not one.holds]
+    assert any(text.startswith("inputs of fused on label changes") for text in moved)
+
+
+def test_a_class_of_one_paper_texts_that_lack_and_a_fold_without_a_class_stop_nothing(tmp_path: Path) -> None:
+    frame = papers(240)
+    frame.loc[frame.index[:2], "label"] = ["odd", "rare"]
+    frame.loc[frame.index[10:40], "said"] = None
+    split = {"kind": "grouped"}
+    outcome = (
+        made := experiment(drawer(tmp_path, frame, model=FEW, split=split, evaluation={"bootstrap": 0}))
+    ).run()
+    learnt = {"odd", "rare"} & set(outcome.tasks[0].classes)
+    told = " ".join(made.prepared.found)
+    for one in {"odd", "rare"} - learnt:
+        assert f"`{one}`" in told
+        assert "of classes that no training row has" in told
+    assert "classes of one row" in told
+    probability = outcome.scores[("fused", "label")].probability
+    assert probability.sum(axis=1) == pytest.approx(1, abs=1e-6)
 
 
 # --- what is refused --------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from toolkit.documents import cleaning, engines, layout, recognise  # noqa: E402
 from toolkit.documents.doubt import covered, plausible, sureness, worth  # noqa: E402
 from toolkit.documents.engines import engine, rapid, tesseract, textract  # noqa: E402
 from toolkit.documents.ink import look  # noqa: E402
+from toolkit.documents.order import in_order  # noqa: E402
 from toolkit.documents.page import Words  # noqa: E402
 from toolkit.documents.quality import quality  # noqa: E402
 from toolkit.errors import ConfigError, DataError  # noqa: E402
@@ -521,7 +522,7 @@ def test_lines_are_parted_into_words_by_their_letters() -> None:
         [[[50, 10], [90, 10], [90, 20], [50, 20]], [[0, 11], [40, 11], [40, 21], [0, 21]]], np.float64
     )
     pieces = [(("cd", 0.5, None), ("e", 0.8, None)), (("other", 0.1, None),)]
-    words = rapid.as_words(("c de", "ab f"), (0.7, 0.9), boxes, pieces, 100, 100)
+    words = in_order(rapid.as_words(("c de", "ab f"), (0.7, 0.9), boxes, pieces, 100, 100), 1.0)
     assert words.text == ("ab", "f", "c", "de")
     assert words.line.tolist() == [0, 0, 0, 0]
     assert words.confidence.tolist() == pytest.approx([0.9, 0.9, 0.5, 0.65])
@@ -782,3 +783,77 @@ def test_the_version_names_all_that_may_read(monkeypatch: pytest.MonkeyPatch) ->
     if HAS_TESSERACT:
         assert "tesseract 5" in recognise.version(settings("tesseract"))
     assert recognise.version(settings("none")) == recognise.version(settings("none"))
+
+
+# ---- the order of words --------------------------------------------------------------------------------------------
+
+
+def placed(*lines: tuple[float, float, str]) -> Words:
+    """Words of lines as an engine found them: left, top, text; letters are 0.01 of the page wide, lines 0.02 high."""
+    words, boxes, numbers = [], [], []
+    for number, (left, top, text) in enumerate(lines):
+        for word in text.split():
+            words.append(word)
+            boxes.append((left, top, left + 0.01 * len(word), top + 0.02))
+            numbers.append(number)
+            left += 0.01 * (len(word) + 1)
+    sure = np.ones(len(words), np.float32)
+    return Words(tuple(words), np.array(boxes, np.float32), sure, np.array(numbers, np.int32))
+
+
+def test_cells_that_were_read_by_column_come_by_row() -> None:
+    table = [("Roof", "good", "12"), ("Walls of the garage", "poor", "3"), ("Fence", "fair", "140")]
+    rows = [
+        (0.1 + 0.3 * column, 0.1 + 0.05 * row, table[row][column]) for column in range(3) for row in range(3)
+    ]
+    prose = (0.1, 0.4, "All of this was seen on the day of the visit, and on no other day")
+    assert placed(*rows, prose).plain().startswith("Roof\nWalls of the garage\nFence\ngood")  # a control
+    found = in_order(placed(*rows, prose), 0.77)
+    assert found.plain().splitlines() == [" ".join(row) for row in table] + [prose[2]]
+    assert found.boxes[1].tolist() == pytest.approx([0.4, 0.1, 0.44, 0.12])
+
+
+@pytest.mark.parametrize("shift", [0, 0.012])
+@pytest.mark.parametrize("by_row", [False, True])
+def test_columns_of_prose_stay_columns(shift: float, by_row: bool) -> None:
+    """However the engine has ordered them, on the same baselines or not, with a heading above and one within."""
+    lines = [
+        f"{word} is said of what stands there"
+        for word in ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    ]
+    left = [(0.1, 0.2 + 0.03 * row, line) for row, line in enumerate(lines)]
+    right = [(0.55, 0.2 + shift + 0.03 * row, line.upper()) for row, line in enumerate(lines[:6])]
+    right[2] = (0.55, right[2][1], "TERMS")
+    title = (0.3, 0.1, "What is said of it on all of this page, and more")
+    found = [*left, *right]
+    if by_row:
+        found = sorted(found, key=lambda one: one[1])
+    read = in_order(placed(title, *found), 0.77).plain().splitlines()
+    assert read == [title[2], *(line for _, _, line in left), *(line for _, _, line in right)]
+
+
+def test_scripts_from_right_to_left_stay_as_they_came() -> None:
+    words = placed((0.6, 0.1, "שלום"), (0.1, 0.1, "עולם"))
+    assert in_order(words, 0.77).text == words.text
+    assert in_order(placed((0.6, 0.1, "left"), (0.1, 0.1, "right")), 0.77).text == (
+        "right",
+        "left",
+    )  # a control
+
+
+@needs_tesseract
+def test_a_table_without_rules_is_read_by_row() -> None:
+    cells = [
+        ("Purchase price", "161,500", "paid"),
+        ("Loan amount", "121,100", "open"),
+        ("Deposit", "9,000", "paid"),
+    ]
+    cells += [("Survey", "450", "paid"), ("Transfer fee", "702", "open")]
+
+    def table(sheet: Any) -> None:
+        for row, texts in enumerate(cells):
+            for column, text in enumerate(texts):
+                sheet.drawString(45 + 190 * column, 250 - 26 * row, text)
+
+    read = recognise.recognise(drawn([], more=table), settings()).words.plain()
+    assert [" ".join(row) for row in cells] == read.splitlines()

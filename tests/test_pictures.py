@@ -78,6 +78,25 @@ def test_a_rows_pictures_come_in_order_the_first_ones_only_and_none_where_there_
     assert again.pixels[:, 0, 0].tolist() == [1, 2, 9, 2, 9]
 
 
+def test_of_pictures_at_one_place_the_one_whose_key_comes_first_is_first(tmp_path: Path) -> None:
+    pages = TABLES["pages"] | {"key": "note"}
+    for order in (1, -1):
+        folder = tmp_path / str(order)
+        folder.mkdir()
+        (folder / "papers.csv").write_text("paper,label\na,x\n")
+        frame = pd.DataFrame(
+            {"paper": "a", "page": 1, "image": [grey(n) for n in range(9)], "note": [*"ihgfedcba"]}
+        )
+        pq.write_table(pa.Table.from_pandas(frame[::order], preserve_index=False), folder / "pages.parquet")
+        data = Dataset.model_validate({"entity": "papers", "tables": TABLES | {"pages": pages}})
+        (images,) = (
+            make(folder, declare({"cutoffs": None}, {"looks": ASKED | {"first": 3}}, data=data))
+            .matrix()
+            .images
+        )
+        assert images.pixels[:, 0, 0].tolist() == [8, 7, 6]
+
+
 def test_no_row_has_a_picture(tmp_path: Path) -> None:
     images = shown(tmp_path, [("a", 1, None)], papers="ab")
     assert images.pixels.shape == (0, 32, 24)

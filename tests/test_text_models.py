@@ -235,16 +235,33 @@ def test_the_same_seed_gives_the_same_and_targets_fitted_apart_are_the_same_toge
 
 
 def test_few_rows_of_a_class_leave_margins_as_they_are_and_copies_of_a_text_are_in_one_fold() -> None:
-    from toolkit.models.tfidf_linear import _folds
+    from toolkit.models.tfidf_linear import LEARNT, _folds
 
     few = some(TRAIN, np.r_[np.flatnonzero(TRAIN.y[:, 1] == 0)[:20], np.flatnonzero(TRAIN.y[:, 1] == 1)[:1]])
     found = fit(TfidfLinear(classifier="svm"), Batch(few.X, few.y[:, 1:2], few.modalities), [YES])
     assert any("too few rows" in note for note in found.notes[0])
+    rare = np.r_[0, 1, 2, np.tile([3, 4], 30)]  # three classes of one row among two of thirty
+    fold = _folds(rare, [Texts("body", texts(np.zeros(63, int), 4))], 5, 0)
+    assert fold is not None
+    assert (fold[:3] == LEARNT).all()
+    assert np.bincount(fold[3:]).tolist() == [12] * 5
     twice = Texts("body", np.repeat(texts(np.zeros(60, int), 3), 2))
     fold = _folds(np.tile([0, 1], 60), [twice], 5, 0)
     assert fold is not None
     known = np.array([text is not None for text in twice.text])
     assert (fold[::2] == fold[1::2])[known[::2]].all()
+
+
+def test_a_class_of_one_row_does_not_take_the_others_their_probabilities() -> None:
+    kinds = ("a", "b", "c", "d")
+    odd = Batch(TRAIN.X, np.where(np.arange(len(TRAIN.y)) == 0, 3, TRAIN.y[:, 0])[:, None], TRAIN.modalities)
+    task = Task("kind", "multiclass", kinds)
+    svm = TfidfLinear(classifier="svm")
+    columns = COLUMNS[: TRAIN.X.shape[1]]
+    found = svm.fit([task], columns, odd, Batch(VALID.X, VALID.y[:, :1], VALID.modalities), seed=0, threads=1)
+    assert f"fitted on margins of {len(TRAIN.y) - 1:,} training rows" in " ".join(found.notes[0])
+    usual = fit(svm).predict(TEST.X, TEST.modalities)[0].max(axis=1).mean()
+    assert found.predict(TEST.X, TEST.modalities)[0].max(axis=1).mean() == pytest.approx(usual, abs=0.05)
 
 
 # --- what is kept -----------------------------------------------------------------------------------

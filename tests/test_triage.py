@@ -146,6 +146,20 @@ def test_rows_kept_are_shared_out_among_classes_and_a_rare_one_is_kept_whole() -
     assert guard.distances(X[:30], NOTHING)["numbers"].max() == 0
 
 
+def test_a_row_lies_as_far_alone_as_among_others_and_a_copy_not_at_all() -> None:
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.integers(1, 4, 900), rng.integers(0, 5, 900) * 0.137, rng.normal(size=900)])
+    X = X.astype(np.float32)
+    columns = [Column(name) for name in "abc"]
+    guard = Guard.fit(Unlike(neighbours=1), columns, (X, NOTHING, np.zeros(900)), (X[:300], NOTHING), 0)
+    assert guard.distances(X, NOTHING)["numbers"].max() == 0
+    asked = X[:60] + np.float32(0.01)
+    together = guard.distances(asked, NOTHING)["numbers"]
+    alone = [guard.distances(asked[[row]], NOTHING)["numbers"][0] for row in range(60)]
+    assert together.tolist() == alone
+    assert together.min() > 0
+
+
 def test_a_guard_is_the_same_after_it_was_kept() -> None:
     train, valid = rows_of(papers(200)), rows_of(papers(100, seed=1))
     guard = Guard.fit(Unlike(), NUMBERS, train, valid[:2], 0)

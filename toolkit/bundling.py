@@ -190,7 +190,9 @@ def _needed(config: Config, compiled: Compiled) -> list[CompiledProtected]:
 
 
 def _dispensable(config: Config, compiled: Compiled) -> set[tuple[str, str]]:
-    """Protected columns that only judged decisions: new tables need not have them."""
+    """Columns that new tables need not have: protected ones that only judged decisions, and what an index of
+    documents says besides, where nothing reads it: new files may come without one.
+    """
     if config.playbook.kind != "none":
         return set()  # its rules may look at any column of the entity table
     tables = compiled.tables
@@ -198,8 +200,14 @@ def _dispensable(config: Config, compiled: Compiled) -> set[tuple[str, str]]:
     used = {source for one in _needed(config, compiled) for source in one.sources}
     used |= chosen_by(config.cohort, tables)
     used |= {source for target in compiled.targets.values() for source in target.chosen_by}
-    used |= entity.sources({name for name in config.listing.columns.values() if name in entity.columns})
-    return {source for one in compiled.protected for source in one.alone} - used
+    named = [
+        *config.listing.columns.values(),
+        *(d.column for d in getattr(config.triage, "doubts", {}).values()),
+    ]
+    used |= entity.sources({name for name in named if name in entity.columns})
+    used |= {source for feature in compiled.features for source in feature.sources}
+    besides = {(entity.name, column) for column in entity.inferred} if config.dataset.documents else set()
+    return ({source for one in compiled.protected for source in one.alone} | besides) - used
 
 
 def listed_models(config: Config) -> list[str]:

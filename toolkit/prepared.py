@@ -24,7 +24,7 @@ from toolkit.prepare import protected, twins
 from toolkit.prepare.found import found
 from toolkit.prepare.frame import link
 from toolkit.prepare.matrix import Compiled, Declaration, Matrix
-from toolkit.training.split import Assignment, assign
+from toolkit.training.split import NAMES, TEST, TRAIN, VALIDATION, Assignment, assign
 from toolkit.workplace import Workplace
 
 log = logging.getLogger("toolkit")
@@ -77,7 +77,8 @@ def prepare(config: Config, work: Workplace) -> Prepared:
     assignments = splits(config, compiled, matrix)
     for note in (near := twins_across(tables, matrix, assignments[-1])):
         log.warning("%s", note)
-    return Prepared(tables, compiled, matrix, assignments, [*seen, *single(config, matrix), *near])
+    alone, never = single(config, matrix), unlearnt(config, matrix, assignments[-1])
+    return Prepared(tables, compiled, matrix, assignments, [*seen, *alone, *never, *near])
 
 
 def splits(config: Config, compiled: Compiled, matrix: Matrix) -> list[Assignment]:
@@ -111,11 +112,21 @@ def together(config: Config, tables: Tables, matrix: Matrix) -> np.ndarray | Non
 
     Texts [rows]; None where it is the entity.
     """
-    column = getattr(config.split, "together", None) or (TWIN if has_twins(tables) else None)
-    if column is None:
-        return None
-    said = of_entities(column, tables, matrix.entity)
-    return np.where(pd.isna(said), matrix.entity, said)
+    columns = {getattr(config.split, "together", None), TWIN if has_twins(tables) else None} - {None}
+    said = [of_entities(column, tables, matrix.entity) for column in sorted(filter(None, columns))]
+    units = [np.where(pd.isna(one), matrix.entity, one) for one in said]
+    return joined(*units) if len(units) == 2 else units[0] if units else None
+
+
+def joined(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Units of rows that are in one by either of two columns, or by a chain of them; texts [rows], so is what comes."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    (a, names), (b, others) = pd.factorize(one), pd.factorize(other)
+    size = len(names) + len(others)
+    links = coo_array((np.ones(len(a)), (a, len(names) + b)), shape=(size, size))
+    return connected_components(links, directed=False)[1][a].astype(str).astype(object)
 
 
 def has_twins(tables: Tables) -> bool:
@@ -134,6 +145,27 @@ def single(config: Config, matrix: Matrix) -> list[str]:
                 named = ", ".join(f"`{one}`" for one in alone[:3]) + (" …" if len(alone) > 3 else "")
                 found.append(
                     f"{name}: classes of one row, which can be learnt or judged, not both: {len(alone):,} ({named})"
+                )
+    return found
+
+
+def unlearnt(config: Config, matrix: Matrix, assignment: Assignment) -> list[str]:
+    """Lines on rows to judge by whose class no training row has: they have no label, and are in no figure."""
+    found = []
+    for name, node in config.target.items():
+        if not isinstance(node, ColumnTarget) or type_of(node) != "multiclass":
+            continue
+        said = pd.Series(matrix.values[name])
+        known = said[assignment.rows(TRAIN)].dropna().unique()
+        for part in (VALIDATION, TEST):
+            here = said[assignment.rows(part)].dropna()
+            lost = here[~here.isin(known)]
+            if len(lost):
+                classes = sorted(map(str, lost.unique()))
+                named = ", ".join(f"`{one}`" for one in classes[:3]) + (" …" if len(classes) > 3 else "")
+                found.append(
+                    f"{name}: {len(lost):,} {NAMES[part]} rows are of classes that no training row has ({named}): "
+                    "no model can name them, and no figure counts them"
                 )
     return found
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from math import isfinite
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
+from threading import Thread
 from typing import Any, Literal
 
 from toolkit.documents.opening import RejectedError
@@ -28,6 +29,7 @@ from toolkit.errors import UserError
 Tell = Callable[[], None]
 Work = Callable[[Any, Tell], Any]  # a task, and what tells of each step; raises RejectedError
 log = logging.getLogger("toolkit")
+GLANCE = 0.5  # seconds between looks at whether anybody asks any more
 BROKEN = "its reader broke down"
 THREADS = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -140,7 +142,7 @@ def _line(error: Exception) -> str:
 
 def _started(work: Work) -> Reader:
     ours, theirs = Pipe()
-    code = f"from toolkit.documents.readers import serve; serve({theirs.fileno()})"
+    code = f"from toolkit.documents.readers import serve; serve({theirs.fileno()}, {os.getpid()})"
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     # One thread each: there is a reader for each core. A session of its own: Ctrl-C is for whoever started it.
     process = subprocess.Popen(
@@ -153,8 +155,19 @@ def _started(work: Work) -> Reader:
     return Reader(process, ours)
 
 
-def serve(handle: int) -> None:
-    """What a reader does: a task after another, until nobody asks any more. handle: its end of the line."""
+def _end_with(parent: int) -> None:
+    """End, with all that was started here, when the process that asks has gone: in the middle of a page, too."""
+    while os.getppid() == parent:
+        time.sleep(GLANCE)
+    os.killpg(0, signal.SIGKILL)
+
+
+def serve(handle: int, parent: int) -> None:
+    """What a reader does: a task after another, until nobody asks any more.
+
+    handle: its end of the line; parent: the process that asks.
+    """
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
     connection: Connection = Connection(handle)
     work: Work = connection.recv()
     quiet = os.open(os.devnull, os.O_WRONLY)

@@ -13,12 +13,13 @@ from toolkit.documents import cleaning, layout
 from toolkit.documents.doubt import covered, sureness, worth
 from toolkit.documents.engines import LOCAL, Engine, engine, in_line
 from toolkit.documents.ink import Ink, look
+from toolkit.documents.order import in_order
 from toolkit.documents.page import PageRead, Words
 from toolkit.documents.quality import quality
 from toolkit.errors import UserError
 
 log = logging.getLogger("toolkit")
-STEPS = 1  # raise it when anything between a picture and its words changes: what was kept is then read anew
+STEPS = 2  # raise it when anything between a picture and its words changes: what was kept is then read anew
 ASKEW = (
     0.6  # sureness of a page under which it may be the wrong way up: text on its head is read with 0.1 to 0.5
 )
@@ -112,7 +113,8 @@ class _Reader:
         if clean and wanted.binarise:
             upright = cleaning.binarised(upright, self.letter_height)
         fit = cleaning.fitted(upright, self.letter_height)
-        return Attempt(self.engine.read(fit, self.reading.ocr.languages), self.engine, clean)
+        words = self.engine.read(fit, self.reading.ocr.languages)
+        return Attempt(in_order(words, fit.shape[1] / fit.shape[0]), self.engine, clean)
 
 
 def _upright(

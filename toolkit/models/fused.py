@@ -44,8 +44,9 @@ def heard(task: Task, said: Said, rows: int) -> np.ndarray:
     if task.type == "regression":
         return np.column_stack(said).astype(np.float32)
     told = log_probabilities(task, said, rows)
-    told = told[:, :, 1] - told[:, :, 0] if task.type == "binary" else told.reshape(len(told), -1)
-    return told.astype(np.float32)
+    if task.type == "binary":
+        return (told[:, :, 1] - told[:, :, 0]).astype(np.float32)
+    return told.reshape(len(told), told.shape[1] * told.shape[2]).astype(np.float32)  # -1 fails of no rows
 
 
 @dataclass(frozen=True)

@@ -279,6 +279,8 @@ class WithInputs(ExplainedOneByOne):
         threads: int,
         progress: Progress | None,
     ) -> FittedOne:
+        from threadpoolctl import threadpool_limits
+
         options: dict[str, Any] = {"seed": seed, "threads": threads, "progress": progress}
         if self.inputs is None:
             return self.fit_columns(task, columns, train, valid, **options)
@@ -288,7 +290,8 @@ class WithInputs(ExplainedOneByOne):
         notes = [_told(self.inputs, [column.name for column in seen], made, len(columns))] if columns else []
         fit_X, valid_X, texts = stage.matrix(train.X), stage.matrix(valid.X), None
         if (text := self.inputs.text) is not None:
-            texts = Reduced.fit(text, text.reduce, train.modalities.texts, seed)
+            with threadpool_limits(threads):
+                texts = Reduced.fit(text, text.reduce, train.modalities.texts, seed)
             seen += [Column(f"direction {number} of the texts") for number in range(1, texts.size + 1)]
             fit_X = np.hstack([fit_X, texts.matrix(train.modalities)])
             valid_X = np.hstack([valid_X, texts.matrix(valid.modalities)])

@@ -27,6 +27,7 @@ from toolkit.models.weights import ClassWeight, row_weights
 
 _FILE = "linear.safetensors"
 _CHUNK = 8_192  # rows predicted at a time
+LEARNT = -1  # of rows that every fold learns from
 
 
 class TfidfLinear(ExplainedOneByOne):
@@ -114,10 +115,12 @@ class TfidfLinear(ExplainedOneByOne):
         if fold is None:
             return 1.0, 0.0, "too few rows of some class to fit probabilities: margins count as log-odds"
         margins = np.zeros((len(y), len(task.classes) if task.type == "multiclass" else 1))
-        for number in np.unique(fold):
+        asked = fold != LEARNT
+        for number in np.unique(fold[asked]):
             rest, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             coef, intercept, _ = self._solve(task, matrix[rest], y[rest], seed)
             margins[out] = _every_class(task, matrix[out] @ coef.T + intercept)
+        margins, y = margins[asked], y[asked]
         rows = f"on margins of {len(y):,} training rows, out of fold"
         if task.type == "binary":
             factor, constant = _platt(margins[:, 0], y)
@@ -297,11 +300,22 @@ def _every_class(task: Task, margin: np.ndarray) -> np.ndarray:
 def _folds(y: np.ndarray, texts: Sequence[Texts], folds: int, seed: int) -> np.ndarray | None:
     """A fold for each row [rows], classes evenly among them, rows of the same text in one; None: too few rows.
 
-    A margin of a text that the SVM has learnt from is too sure.
+    A margin of a text that the SVM has learnt from is too sure. Rows of classes that have fewer than there are
+    folds are `LEARNT`, as long as two classes are left: a rare class does not take the others their probabilities.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    folds = min(folds, int(np.bincount(y).min()))
+    counts = np.bincount(y)
+    if (counts < folds).any() and (counts >= folds).sum() >= 2:
+        fold, common = np.full(len(y), LEARNT), np.flatnonzero(counts[y] >= folds)
+        among = _folds(
+            np.unique(y[common], return_inverse=True)[1], [one.some(common) for one in texts], folds, seed
+        )
+        if among is None:
+            return None
+        fold[common] = among
+        return fold
+    folds = min(folds, int(counts.min()))
     if folds < 2:
         return None
     said = list(zip(*(text.text.tolist() for text in texts), strict=True))
@@ -310,7 +324,9 @@ def _folds(y: np.ndarray, texts: Sequence[Texts], folds: int, seed: int) -> np.n
     repeated = len(number) < len(said)
     splitter = StratifiedGroupKFold if repeated else StratifiedKFold
     fold = np.zeros(len(y), np.intp)
-    parts = splitter(folds, shuffle=True, random_state=seed).split(np.zeros(len(y)), y, same)
+    parts = splitter(folds, shuffle=True, random_state=seed).split(
+        np.zeros(len(y)), y, same if repeated else None
+    )
     for index, (_, out) in enumerate(parts):
         fold[out] = index
     classes = len(np.unique(y))

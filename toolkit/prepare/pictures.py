@@ -50,7 +50,9 @@ def compile_images(name: str, node: PageImages, tables: Tables, frame: Frame) ->
     on = sql.both(
         look.owned(), look.seen(), exp.not_(exp.Is(this=col(node.column, "t"), expression=exp.null()))
     )
-    order = exp.Order(expressions=[exp.Ordered(this=col(node.order, "t"))])
+    # Of pictures at one place, the one whose key comes first: as good as any, and the same in every run.
+    by = dict.fromkeys([node.order, *table.spec.keys])
+    order = exp.Order(expressions=[exp.Ordered(this=col(one, "t")) for one in by])
     place = exp.Window(this=sql.call("row_number"), partition_by=[col(ROW, "f")], order=order)
     seen = exp.select(col(ROW, "f"), sql.named(place, PLACE), sql.named(col(node.column, "t"), PICTURE))
     seen = seen.from_(look.rows()).join(sub(rows, "t"), on=on, join_type="inner")

@@ -73,15 +73,7 @@ def held_out(config: Config, prepared: Prepared, progress: Progress) -> list[Pro
 
 def quick(config: Config) -> Config:
     """The configuration with short fits on one thread, and nothing that is only reported."""
-    small = {}
-    for name, model in config.model.items():
-        update = {key: min(most, now) for key, most in QUICK.items() if (now := getattr(model, key, None))}
-        if hasattr(model, "learning_rate"):
-            update["learning_rate"] = max(model.learning_rate, LEARNING_RATE)
-        if hasattr(model, "trainer"):
-            few_epochs = {"epochs": min(model.trainer.epochs, EPOCHS)}
-            update["trainer"] = model.trainer.model_copy(update=few_epochs)
-        small[name] = model.model_copy(update=update)
+    small = {name: _quick(model) for name, model in config.model.items()}
     evaluation = config.evaluation.model_copy(update={"bootstrap": 0, "segments": []})
     engine = config.engine.model_copy(update={"threads": 1})
     tuning = config.tuning
@@ -91,6 +83,19 @@ def quick(config: Config) -> Config:
     return config.model_copy(
         update={"model": small, "evaluation": evaluation, "engine": engine, "tuning": tuning}
     )
+
+
+def _quick(model: Any) -> Any:
+    """A model's configuration with short fits."""
+    update = {key: min(most, now) for key, most in QUICK.items() if (now := getattr(model, key, None))}
+    if hasattr(model, "learning_rate"):
+        update["learning_rate"] = max(model.learning_rate, LEARNING_RATE)
+    if hasattr(model, "trainer"):
+        few_epochs = {"epochs": min(model.trainer.epochs, EPOCHS)}
+        update["trainer"] = model.trainer.model_copy(update=few_epochs)
+    if hasattr(model, "top"):
+        update["top"] = _quick(model.top)
+    return model.model_copy(update=update)
 
 
 def _sample(
@@ -192,7 +197,8 @@ def _digests(
             said.update(np.ascontiguousarray(scores).data)
         found[f"model {name}"] = said.hexdigest()
         # Trees say the same of rows on another scale, so what a stage was fitted to is looked at by itself.
-        for task, part in zip(model.tasks, getattr(model, "parts", ()), strict=False):
+        stages = [part for top in getattr(model, "tops", [model]) for part in getattr(top, "parts", ())]
+        for task, part in zip(model.tasks, stages, strict=False):
             if isinstance(part, Staged | TfidfLinearFitted):
                 arrays = {
                     key: hashlib.sha256(one.tobytes()).hexdigest() for key, one in part.arrays().items()

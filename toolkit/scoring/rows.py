@@ -287,6 +287,10 @@ def _reads_more(fitted: Fitted) -> bool:
 
 def _notes(scorer: Scorer) -> list[str]:
     found = []
+    if scorer.triage is not None:
+        found.append(
+            f"{scorer.triage.target}: whether a person should look at a row is said of tables (`score`), not of a row alone"
+        )
     if undecided := _undecided(scorer):
         found.append(
             f"{', '.join(sorted(undecided))}: thresholds differ by group, so rows alone are not decided"

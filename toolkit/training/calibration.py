@@ -187,7 +187,10 @@ def _temperature(y: NDArray[np.intp], score: Floats, log_odds: bool) -> Calibrat
         return Calibrator("temperature", "no validation rows: temperature 1", log_odds=log_odds)
 
     below_peak = x - x.max(axis=1, keepdims=True)  # softmax does not change, and exp cannot overflow
-    true = float(below_peak[np.arange(len(y)), y].mean())
+    # As Platt's targets: n rows do not show that a class is likelier than 1 − 1/(n + 2). Without that, a
+    # temperature from rows that are all right would be as low as it may, and the next mistake infinitely sure.
+    unseen = 1 / (len(y) + 2)
+    true = (1 - unseen) * float(below_peak[np.arange(len(y)), y].mean()) + unseen * float(below_peak.mean())
 
     def loss(log_slope: float) -> float:
         slope = np.exp(log_slope)

@@ -107,15 +107,16 @@ class Numbers:
         return np.clip(np.nan_to_num(scaled, nan=0.0), -FAR, FAR).astype(np.float32)
 
     def distance(self, X: np.ndarray, k: int) -> np.ndarray:
-        """Root mean squared difference to the k-th nearest kept row [rows]."""
+        """Root mean squared difference to the k-th nearest kept row [rows], whatever rows are asked with it."""
+        from scipy.spatial.distance import cdist
+
         asked = self.scaled(X)
-        square = np.einsum("ij,ij->i", self.rows, self.rows)
         out = np.empty(len(asked), np.float32)
         for start in range(0, len(out), CHUNK):
-            some = asked[start : start + CHUNK]
-            apart = np.einsum("ij,ij->i", some, some)[:, None] + square - 2 * some @ self.rows.T
+            # Pair by pair: as a product of matrices, a copy of a row would lie as far as rounding happens to say.
+            apart = cdist(asked[start : start + CHUNK], self.rows)
             out[start : start + CHUNK] = np.partition(apart, k - 1, axis=1)[:, k - 1]
-        return np.sqrt(np.maximum(out, 0) / max(len(self.columns), 1))
+        return out / np.float32(np.sqrt(max(len(self.columns), 1)))
 
 
 @dataclass(frozen=True)

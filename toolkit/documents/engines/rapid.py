@@ -100,7 +100,7 @@ def as_words(
     width: int,
     height: int,
 ) -> Words:
-    """Lines as words: each line's text parted at its blanks, its box by its letters, in reading order.
+    """Lines as words: each line's text parted at its blanks, its box by its letters.
 
     boxes: [lines, 4, 2] corners in pixels of a picture of that size. pieces: per line, (text, confidence,
     corners) of what the network thought to be words, or nothing; where they spell the line, they say how
@@ -111,23 +111,21 @@ def as_words(
         edge(quads[..., axis], axis=1) for edge, axis in ((np.min, 0), (np.min, 1), (np.max, 0), (np.max, 1))
     )
     text, place, sure, line = [], [], [], []
-    for number, row in enumerate(rows_of(left, top, bottom)):
-        for index in row:
-            said = texts[index]
-            letters = _letters(said, pieces[index] if index < len(pieces or ()) else ()) or [
-                scores[index]
-            ] * len(said.replace(" ", ""))
-            across = (right[index] - left[index]) / max(len(said), 1)
-            at = taken = 0
-            for word in said.split(" "):
-                if word.strip():
-                    text.append(word)
-                    begin = left[index] + at * across
-                    place.append((begin, top[index], begin + len(word) * across, bottom[index]))
-                    sure.append(float(np.mean(letters[taken : taken + len(word)])))
-                    line.append(number)
-                    taken += len(word)
-                at += len(word) + 1
+    for index, said in enumerate(texts):
+        letters = _letters(said, pieces[index] if index < len(pieces or ()) else ()) or [scores[index]] * len(
+            said.replace(" ", "")
+        )
+        across = (right[index] - left[index]) / max(len(said), 1)
+        at = taken = 0
+        for word in said.split(" "):
+            if word.strip():
+                text.append(word)
+                begin = left[index] + at * across
+                place.append((begin, top[index], begin + len(word) * across, bottom[index]))
+                sure.append(float(np.mean(letters[taken : taken + len(word)])))
+                line.append(index)
+                taken += len(word)
+            at += len(word) + 1
     if not text:
         return Words.none()
     return Words(
@@ -143,15 +141,3 @@ def _letters(said: str, pieces: Sequence[Any]) -> list[float] | None:
     letters = [float(piece[1]) for piece in pieces or () for _ in piece[0]]
     spelt = "".join(piece[0] for piece in pieces or ())
     return letters if spelt and spelt == said.replace(" ", "") else None
-
-
-def rows_of(left: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> list[list[int]]:
-    """Boxes that stand beside each other as rows from top to bottom, each from left to right."""
-    middle = (top + bottom) / 2
-    rows: list[list[int]] = []
-    for index in np.argsort(middle, kind="stable"):
-        if rows and abs(middle[index] - middle[rows[-1][0]]) < (bottom - top)[rows[-1][0]] / 2:
-            rows[-1].append(int(index))
-        else:
-            rows.append([int(index)])
-    return [sorted(row, key=lambda index: left[index]) for row in rows]
