@@ -145,6 +145,7 @@ class TestWhereFilesLand:
         for wrong, said in (
             ("target.mine={horizon: 1d, fraction: 0.2}", "`target.mine` has no key `fraction`"),
             ("target.mnie={fraction: 0.2}", "nothing composed has a key"),
+            ("reading.ocr.engine=none", "`ocr` is a group of its own: ocr.engine=…"),
         ):
             assert main(["recipe=shop", wrong]) == 2
             assert said in capsys.readouterr().err

@@ -464,6 +464,7 @@ def test_a_folder_of_labelled_documents_is_a_recipe_and_scores_new_ones(work: Wo
         "a.txt": "plan", "b.txt": "list", "sub/c.txt": "letter",
     }  # fmt: skip
     assert "is empty (0 bytes)" in (work.folder / "scored/rejected/documents.csv").read_text()
+    assert "not used" not in said.out  # nothing in those files is a column
     one = work.run("score", f"run={run}", "input=new/b.txt", "output=scored one")  # a file is a folder of one
     assert "1 rows of documents: 1 scored" in one.out, one.err
 
@@ -481,6 +482,16 @@ def test_twins_stay_together_or_are_named(work: Work) -> None:
     (work.folder / "papers/index.csv").write_text("\n".join(lines) + "\n")
     said = work.run("plan", "recipe=papers", "source.path=papers")
     assert "are near duplicates of rows in" not in said.out
+    assert "of different labels" not in said.out
+    (work.folder / "papers/index.csv").write_text(
+        "\n".join(lines).replace("0 again.txt,plan", "0 again.txt,letter")
+    )
+    odd = work.run("plan", "recipe=papers", "source.path=papers")
+    assert (
+        "found: documents: near duplicates of different labels, of which one is wrong: 2 "
+        "(`plan/0.txt` and `plan/0 again.txt`; `plan/10.txt` and `plan/10 again.txt`)"
+    ) in odd.out
+    (work.folder / "papers/index.csv").write_text("\n".join(lines) + "\n")
     column = ("split=column", "split.column=part", "+dataset.tables.documents.columns.part=text")
     said = work.run("plan", "recipe=papers", "source.path=papers", *column)
     assert said.code == 0, said.err
@@ -610,3 +621,21 @@ def test_what_the_shipped_dataset_declares_is_what_reading_gives() -> None:
         extra = {tables.TWIN} if name == "documents" else set()
         assert set(declared[name]["columns"]) == set(columns) - ours[name] | extra, name
     assert json.dumps(declared)
+
+
+def test_texts_of_a_csv_are_the_shipped_recipe_document_texts(work: Work) -> None:
+    """Texts and nothing else: no number stands beside them, and the whole way works."""
+    rows = ["id,label,text"]
+    for at, (kind, words) in enumerate(KINDS.items()):
+        for number in range(30):
+            text = " ".join(np.random.default_rng(100 * at + number).choice(words, 40))
+            rows.append(f"={kind}{number},{kind},{text}")
+    (work.folder / "texts.csv").write_text("\n".join(rows) + "\n")
+    small = ("model=tfidf_linear", "evaluation.bootstrap=0", "report.explain=false", "engine.threads=1")
+    said = work.run("recipe=document_texts", "source.path=texts.csv", *small)
+    assert said.code == 0, said.err
+    (run,) = work.runs()
+    assert "document,why," in (run / "review.csv").read_text()
+    assert "\n=" not in (run / "review.csv").read_text()  # keys that begin like formulas
+    scored = work.run("score", f"run={run}", "input=texts.csv", "output=scored")
+    assert "90 rows of documents: 90 scored" in scored.out, scored.err

@@ -318,3 +318,24 @@ def test_all_rejected_is_said_with_the_reasons(tmp_path: Path) -> None:
 @pytest.mark.parametrize("head", [b"%PDF-1.7", b"\xef\xbb\xbf%PDF-1.4", b"\n\n%PDF-1.4"])
 def test_a_pdf_may_begin_a_little_later(head: bytes) -> None:
     assert kind_of(head + b"\n1 0 obj") == "pdf"
+
+
+@pytest.mark.parametrize("module", ["pypdfium2", "PIL", "cv2"])
+def test_a_package_that_is_absent_or_broken_is_one_line(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not a rejected document each: OpenCV without a library of the system is there and does not load."""
+    from toolkit.documents import opening
+    from toolkit.errors import ConfigError
+
+    def load(name: str) -> None:
+        if name == module:
+            raise ImportError("libGL.so.1: cannot open shared object file")
+
+    opening.need_documents()  # the control
+    monkeypatch.setattr(opening, "import_module", load)
+    with pytest.raises(ConfigError, match=r"cannot be loaded: libGL\.so\.1") as broken:
+        opening.need_documents()
+    monkeypatch.setattr("toolkit.errors.find_spec", lambda name: None if name == module else object())
+    with pytest.raises(ConfigError, match="which is not installed") as absent:
+        opening.need_documents()
+    for error in (broken, absent):
+        assert "toolkit[documents]" in str(error.value.fix)

@@ -130,7 +130,7 @@ def test_a_member_that_knows_its_training_rows_by_heart_is_not_listened_to(
 
 TEXT = {"kind": "tfidf_linear", "classifier": "logistic", "C": 10.0}
 TREES = {
-    "kind": "lightgbm", "num_iterations": 60, "min_data_in_leaf": 10, "early_stopping_rounds": None,
+    "kind": "lightgbm", "num_iterations": 60, "min_data_in_leaf": 20, "early_stopping_rounds": None,
     "inputs": {"text": {"reduce": 10, "ngrams": 1}},
 }  # fmt: skip
 

@@ -540,6 +540,7 @@ class TestBundles:
             (["input=data"], "which run's bundle"),
             (["run=run", "inptu=data"], "did you mean `input`"),
             (["run=run", "data"], "`data` is not an argument here"),
+            (["run=run", "source.path=data"], "new data: input=data"),
             (["run=run/bundle"], "a bundle alone does not say where the tables are"),
             (["run=run", "input=nowhere"], "the folder `nowhere` does not exist"),
             (["run=run", "output=data"], "already there"),

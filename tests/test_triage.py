@@ -66,7 +66,7 @@ def test_too_few_validation_rows_show_nothing_and_no_row_is_sure() -> None:
     assert at == NEVER
     assert (
         why
-        == "50 validation rows do not show 97.0% of sure rows right, with 90% certainty, at any probability: no row is sure"
+        == "50 validation rows do not show 97.0% of sure rows right, with 90% certainty, at any probability (76 could, all of them right): no row is sure"
     )
     assert threshold_of(Sure(accuracy=0.97), np.zeros(0, bool), np.zeros(0))[0] == NEVER
     assert threshold_of(Sure(accuracy=None, probability=0.8), np.ones(0, bool), np.zeros(0)) == (
@@ -103,6 +103,9 @@ NUMBERS = [Column("sheets"), Column("density")]
 def test_a_kind_that_training_has_not_is_caught_far_above_the_false_alarm_rate() -> None:
     train, valid, test = (rows_of(papers(rows, seed=rows)) for rows in (800, 400, 600))
     guard = Guard.fit(Unlike(alarms=0.05), NUMBERS, train, valid[:2], 0)
+    bare = [(np.zeros((len(rows[0]), 0), np.float32), *rows[1:]) for rows in (train, valid)]
+    texts_alone = Guard.fit(Unlike(), [], bare[0], bare[1][:2], 0)
+    assert set(texts_alone.limits) == {"words"}
     strange = rows_of(papers(200, (STRANGE,), seed=9))
 
     def caught(rows: tuple[np.ndarray, Modalities, np.ndarray]) -> float:

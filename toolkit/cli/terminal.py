@@ -214,9 +214,9 @@ def pairs(arguments: list[str], known: tuple[str, ...]) -> dict[str, str]:
     for argument in arguments:
         key, sign, value = argument.partition("=")
         if not sign or key not in known:
-            raise ConfigError(
-                f"`{argument}` is not an argument here", where="command line", fix=did_you_mean(key, known)
-            )
+            new = key in ("source", "source.path") and "input" in known
+            fix = f"new data: input={value or '<file or folder>'}" if new else did_you_mean(key, known)
+            raise ConfigError(f"`{argument}` is not an argument here", where="command line", fix=fix)
         if not value or key in found:
             raise ConfigError(f"`{key}=` is " + ("given twice" if value else "empty"), where="command line")
         found[key] = value

@@ -213,10 +213,14 @@ def _unknown_key(message: str, overrides: list[str], search: list[Root]) -> Conf
             why="a mapping on the command line is put into the one that is there, and does not replace it",
             fix=f"'+{key}.{new}=…' adds it; another mapping goes into a file of your own",
         )
+    deeper = key.split(".")
+    group = next((n for n in range(len(deeper) - 2, 0, -1) if deeper[n] in groups), None)
     return ConfigError(
         f"nothing composed has a key `{key}`",
         where=where,
-        fix=f"check the name with `show`; for a key that is only left out, write '+{given or key + '=…'}'",
+        fix=f"`{deeper[group]}` is a group of its own: {'.'.join(deeper[group:])}=…"
+        if group
+        else f"check the name with `show`; for a key that is only left out, write '+{given or key + '=…'}'",
     )
 
 

@@ -84,9 +84,11 @@ def raw_tables(
         raw = replace(
             raw, origin=place.origin, where=str(place.root), fingerprint=digest([material, kind]), made=True
         )
+        # How long a page took is nobody's feature: unless declared, there is nothing to say of it.
+        unasked = {tables.REJECTED, tables.SECONDS} - set(dataset.tables[name].columns)
+        raw = replace(raw, columns=tuple(column for column in raw.columns if column not in unasked))
         if kind == "documents":
-            kept = tuple(column for column in raw.columns if column != tables.REJECTED)
-            raw = replace(raw, columns=kept, refused=tables.REJECTED, said=said)
+            raw = replace(raw, refused=tables.REJECTED, said=said)
         found[name] = raw
     return found
 
@@ -108,7 +110,7 @@ def _place(node: Documents, source: Source, cache: Cache, progress: Progress | N
             return Place(root.parent, root, root.name)
         return Place(root.parent, None, root.name, root)
     if not root.is_dir():
-        near = [path.name for path in root.parent.iterdir()] if root.parent.is_dir() else []
+        near = [path.name for path in root.parent.iterdir() if path.is_dir()] if root.parent.is_dir() else []
         raise DataError(
             f"the folder `{root.name}` does not exist",
             where=f"source.path ({root})",

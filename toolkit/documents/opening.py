@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from toolkit.config.reading import Limits, Reading
 from toolkit.documents.page import Words
-from toolkit.errors import need
+from toolkit.errors import ConfigError, need
 
 HEAD = 4096  # bytes by which a format is known
 READ = "a PDF, TIFF, PNG, JPEG or plain text"
@@ -70,9 +71,20 @@ class Opened(Protocol):
 
 
 def need_documents() -> None:
-    """Raises ConfigError if what reads documents is not installed."""
+    """Raises ConfigError if what reads documents is not installed, or is and does not load (a library of the system).
+
+    It is loaded here, since each document would else be rejected for it.
+    """
     for module, package in (("pypdfium2", "pypdfium2"), ("PIL", "Pillow"), ("cv2", "OpenCV")):
         need("documents", module, "dataset.documents", f"reading documents needs {package}")
+        try:
+            import_module(module)
+        except (ImportError, OSError) as error:
+            raise ConfigError(
+                f"reading documents needs {package}, which is installed and cannot be loaded: {error}",
+                where="dataset.documents",
+                fix="pip install --force-reinstall 'toolkit[documents]'",
+            ) from None
 
 
 def kind_of(head: bytes) -> str:

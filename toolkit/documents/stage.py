@@ -21,7 +21,7 @@ import numpy as np
 from toolkit.config.reading import Reading
 from toolkit.data.cache import digest, file_digest
 from toolkit.documents import duplicates, plain, store, tables
-from toolkit.documents.folder import Entry, checked
+from toolkit.documents.folder import LABEL, Entry, checked
 from toolkit.documents.opening import RejectedError, allowed_pages, named_otherwise
 from toolkit.documents.page import PageRead
 from toolkit.documents.readers import Readers
@@ -185,7 +185,25 @@ def write(
     part = folder / "documents.part"
     tables.with_column(part, tables.TWIN, twins, folder / "documents.parquet")
     part.unlink()
-    return _said(counts, other, firsts)
+    named = [documents[number].entry for number in numbers]
+    return _said(counts, other, firsts) + _at_odds(named, firsts)
+
+
+def _at_odds(entries: Sequence[Entry], firsts: np.ndarray) -> list[str]:
+    """A line on near duplicates of more than one label: which of them is right, nothing here can tell.
+
+    firsts: position of the first of each document's near duplicates [documents].
+    """
+    groups: dict[int, dict[str, str]] = {}
+    for entry, first in zip(entries, firsts.tolist(), strict=True):
+        if label := entry.columns.get(LABEL):
+            groups.setdefault(first, {}).setdefault(label, entry.key)
+    odd = [list(by_label.values()) for by_label in groups.values() if len(by_label) > 1]
+    if not odd:
+        return []
+    named = "; ".join(" and ".join(f"`{key}`" for key in keys[:2]) for keys in odd[:NAMED])
+    more = " …" if len(odd) > NAMED else ""
+    return [f"near duplicates of different labels, of which one is wrong: {len(odd):,} ({named}{more})"]
 
 
 def _said(counts: Counter[str], other: Sequence[str], firsts: np.ndarray) -> list[str]:
@@ -200,9 +218,9 @@ def _said(counts: Counter[str], other: Sequence[str], firsts: np.ndarray) -> lis
         )
     sizes = np.bincount(firsts)[np.unique(firsts)] if len(firsts) else np.zeros(0, int)
     if (sizes > 1).any():
-        said.append(
-            f"near duplicates (`{tables.TWIN}`): {sizes[sizes > 1].sum():,} documents in {(sizes > 1).sum():,} groups"
-        )
+        many = (sizes > 1).sum()
+        groups = f"{many:,} group{'' if many == 1 else 's'}"
+        said.append(f"near duplicates (`{tables.TWIN}`): {sizes[sizes > 1].sum():,} documents in {groups}")
     return said
 
 

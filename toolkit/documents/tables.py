@@ -18,10 +18,11 @@ OWN = {  # of a document; the index's other columns come between the key and the
     "words": pa.int32(), "confidence": pa.float64(), "quality": pa.float64(), "engine": pa.string(),
 }  # fmt: skip
 TWIN = "twin"  # the last column: the key of the first of its near duplicates
+SECONDS = "seconds"  # of `pages`: how long reading took
 PAGES = {
     "document": pa.string(), "page": pa.int32(), "text": pa.string(), "words": pa.int32(), "confidence": pa.float64(),
     "quality": pa.float64(), "engine": pa.string(), "turned": pa.int32(), "skew": pa.float64(), "cleaned": pa.bool_(),
-    "seconds": pa.float64(), "image": pa.binary(),
+    SECONDS: pa.float64(), "image": pa.binary(),
 }  # fmt: skip
 PAGES |= {name: pa.float32() for name in LAYOUT if name not in PAGES}
 WORDS = {

@@ -6,6 +6,7 @@ training rows is unlike them. Test rows are only judged by it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -173,7 +174,9 @@ def threshold_of(sure: Sure, right: np.ndarray, top: np.ndarray) -> tuple[float,
     able = np.flatnonzero(last & (shown >= sure.accuracy))
     if not len(able):
         short = f"{len(order):,} validation rows do not show {wanted}, with {sure.certainty:.0%} certainty, at any probability"
-        return NEVER, f"{short}: no row is sure"
+        few = math.ceil(math.log(1 - sure.certainty) / math.log(sure.accuracy)) if sure.accuracy < 1 else 0
+        least = f" ({few:,} could, all of them right)" if len(order) < few else ""
+        return NEVER, f"{short}{least}: no row is sure"
     at = able[-1]
     return float(top[order][at]), (
         f"{wanted}, with {sure.certainty:.0%} certainty: shown by {int(hits[at]):,} of {int(rows[at]):,} validation rows"

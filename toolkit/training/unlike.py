@@ -94,7 +94,8 @@ class Numbers:
         """Numeric columns that vary; their median, and the deviation of all but the outermost hundredths."""
         numeric = np.array([i for i, one in enumerate(columns) if one.kind == "numeric"], np.intp)
         known = numeric[~np.isnan(X[:, numeric]).all(axis=0)]
-        low, centre, high = np.nanpercentile(X[:, known], [1, 50, 99], axis=0)
+        # NumPy gives no rows at all for no columns: rows of texts alone
+        low, centre, high = np.nanpercentile(X[:, known], [1, 50, 99], axis=0).reshape(3, len(known))
         spread = np.nanstd(np.clip(X[:, known], low, high), axis=0)
         able = spread > 0
         made = cls(known[able], centre[able], spread[able], np.zeros((0, int(able.sum())), np.float32))
