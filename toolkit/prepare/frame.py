@@ -285,3 +285,14 @@ def need_table(tables: Tables, name: str, where: str) -> Loaded:
             f"no table is called `{name}`", where=where, fix=did_you_mean(name, tables.dataset.tables)
         )
     return tables.loaded[name]
+
+
+def need_texts(tables: Tables, name: str, column: str, where: str) -> Loaded:
+    """The table that a feature set at `where` names, whose column holds texts."""
+    table = need_table(tables, name, f"{where}.table")
+    kind = table.columns[need_column(table, column, f"{where}.column")].type
+    if kind != "text":
+        raise ConfigError(
+            f"`{column}` is no text but {kind}", where=f"{where}.column", fix="a column of texts"
+        )
+    return table

@@ -12,10 +12,9 @@ from toolkit.config.modalities import RawText
 from toolkit.data import sql
 from toolkit.data.sql import col
 from toolkit.data.tables import TIME, Tables
-from toolkit.errors import ConfigError
 from toolkit.modalities import Texts
 from toolkit.prepare.features import CompiledSet, Feature
-from toolkit.prepare.frame import OWNER, ROW, Frame, Look, Query, clocks, link, need_column, need_table, sub
+from toolkit.prepare.frame import OWNER, ROW, Frame, Look, Query, clocks, link, need_texts, sub
 
 TEXT = "@text"
 
@@ -28,12 +27,7 @@ class CompiledRawText(CompiledSet):
 def compile_raw_text(name: str, node: RawText, tables: Tables, frame: Frame) -> CompiledRawText:
     """A raw text set over a frame. Of several rows the texts stand in the order of their time, then of themselves."""
     where = f"features.{name}"
-    table = need_table(tables, node.table, f"{where}.table")
-    kind = table.columns[need_column(table, node.column, f"{where}.column")].type
-    if kind != "text":
-        raise ConfigError(
-            f"`{node.column}` is no text but {kind}", where=f"{where}.column", fix="a column of texts"
-        )
+    table = need_texts(tables, node.table, node.column, where)
     rows = exp.select("*", sql.named(col(link(table, tables)), OWNER)).from_(sql.table(table.name))
     look = Look(frame, table)
     on = sql.both(look.owned(), look.seen())

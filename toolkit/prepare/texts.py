@@ -34,8 +34,7 @@ from toolkit.prepare.frame import (
     admit,
     clocks,
     link,
-    need_column,
-    need_table,
+    need_texts,
     sub,
 )
 
@@ -55,12 +54,7 @@ class CompiledText(CompiledSet):
 def compile_text(name: str, node: HashedText, tables: Tables, frame: Frame) -> CompiledText:
     """A text set over a frame."""
     where = f"features.{name}"
-    table = need_table(tables, node.table, f"{where}.table")
-    kind = table.columns[need_column(table, node.column, f"{where}.column")].type
-    if kind != "text":
-        raise ConfigError(
-            f"`{node.column}` is no text but {kind}", where=f"{where}.column", fix="a column of texts"
-        )
+    table = need_texts(tables, node.table, node.column, where)
     if node.window != "all" and not table.spec.clock:
         raise ConfigError(
             f"table `{table.name}` has no clock, so it has no windows",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,9 +45,14 @@ def facts_of(
         "name": config.name or "run", "description": config.description, "backtest": backtest,
         "seconds": time.perf_counter() - begun, "stages": stages, "assumptions": prepared.compiled.assumptions(),
         "found": prepared.found,
-        "rejected": [(t.name, t.rows_rejected, "; ".join(f"{why}: {n:,}" for why, n in list(t.reasons.items())[:3]))
-                     for t in prepared.tables.loaded.values() if t.rows_rejected],
+        "rejected": [(t.name, t.rows_rejected, _reasons(t.reasons)) for t in prepared.tables.loaded.values() if t.rows_rejected],
     }  # fmt: skip
+
+
+def _reasons(counts: Mapping[str, int]) -> str:
+    """The most frequent reasons, and how many more there are."""
+    text = "; ".join(f"{why}: {n:,}" for why, n in list(counts.items())[:3])
+    return text + (f"; {len(counts) - 3} more reasons in rejected/" if len(counts) > 3 else "")
 
 
 def write_data(prepared: Prepared, folder: Path) -> None:
