@@ -207,7 +207,7 @@ def test_a_page_is_kept_as_it_was_read(tmp_path: Path) -> None:
         "tesseract",
     )
     assert store.get(tmp_path, "ab" * 32, 4) is None
-    (path,) = tmp_path.rglob("*.npz")
+    (path,) = tmp_path.rglob("*.safetensors")
     path.write_bytes(path.read_bytes()[:100])  # the machine has lost its power
     assert store.get(tmp_path, "ab" * 32, 3) is None
     assert not store.there(tmp_path, "ab" * 32, 3)
@@ -226,7 +226,8 @@ if __name__ == "__main__":
 def kept_pages(cache: Path) -> dict[str, tuple[int, int]]:
     """Page → the very file that keeps it, and when it was written."""
     return {
-        str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in cache.glob("pages/*/*/*.npz")
+        str(path): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in cache.glob("pages/*/*/*.safetensors")
     }
 
 

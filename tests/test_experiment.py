@@ -19,8 +19,8 @@ from toolkit.training import experiment as experiments
 from toolkit.training.split import TRAIN, VALIDATION
 
 KINDS = [
-    name for name in models.names() if name not in ("prior", "rule", "formula")
-]  # a formula needs features
+    name for name in models.names() if name not in ("prior", "rule", "formula", "tfidf_linear")
+]  # a formula needs features, and the last one texts
 
 
 def short(*kinds: str) -> dict[str, dict[str, Any]]:

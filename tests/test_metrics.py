@@ -144,7 +144,10 @@ def test_multiclass_metrics_are_those_of_scikit_learn():
     p = rng.dirichlet(np.ones(4), 600) + 0.3 * np.eye(4)[y]
     p /= p.sum(axis=1, keepdims=True)
     chosen = p.argmax(axis=1)
-    assert evaluate("multiclass", y, p, p) == pytest.approx(
+    found = evaluate("multiclass", y, p, p)
+    sure, right = p.max(axis=1), (chosen == y).astype(float)
+    assert found.pop("ece") == pytest.approx(evaluate("binary", right, sure, sure)["ece"])
+    assert found == pytest.approx(
         {
             "accuracy": sk.accuracy_score(y, chosen),
             "balanced_accuracy": sk.balanced_accuracy_score(y, chosen),

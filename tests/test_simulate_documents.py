@@ -213,7 +213,12 @@ class TestDamage:
 
 
 class TestMess:
-    def test_it_adds_what_a_reader_must_survive_and_says_what_it_is(self, tmp_path: Path) -> None:
+    def test_it_adds_what_a_reader_must_survive_and_says_what_it_is(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            Image, "MAX_IMAGE_PIXELS", 100_000_000
+        )  # Pillow's guard, which our limits replace
         (tmp_path / "files").mkdir()
         plan = next(plan for plan in documents_desk.planned(WORLD) if plan.form == "pdf")
         (tmp_path / "files" / "1.pdf").write_bytes(documents_desk.make(plan, 1).content)

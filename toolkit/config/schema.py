@@ -145,7 +145,7 @@ class Evaluation(Node):
     draw_by: str | None = Field(
         None,
         description="column of the entity table by which intervals draw, where entities of one value resemble each other "
-        "(orders: `customer_id`); without: each entity by itself",
+        "(orders: `buyer_id`); without: each entity by itself",
     )
 
     @field_validator("at", mode="before")

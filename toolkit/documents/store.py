@@ -7,10 +7,8 @@ and renamed as soon as its page is read.
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import zipfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +17,8 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
 
 from toolkit.data.cache import digest, file_digest
 from toolkit.documents.page import PageRead, Words
@@ -46,7 +46,7 @@ def code() -> str:
 
 def place(folder: Path, document: str, page: int) -> Path:
     """Where a page is kept. document: hash of its content; page: from 0."""
-    return folder / document[:2] / f"{document}.{page}.npz"
+    return folder / document[:2] / f"{document}.{page}.safetensors"
 
 
 def put(folder: Path, document: str, page: int, kept: Kept) -> None:
@@ -54,19 +54,17 @@ def put(folder: Path, document: str, page: int, kept: Kept) -> None:
     read, words = kept.read, kept.read.words
     facts = {name: getattr(read, name) for name in SCALARS}
     facts |= {"layout": dict(read.layout), "words": words.text, "text": kept.text}
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        facts=np.frombuffer(json.dumps(facts).encode(), np.uint8),
-        boxes=words.boxes.astype(np.float32),
-        confidence=words.confidence.astype(np.float32),
-        line=words.line.astype(np.int32),
-        picture=np.frombuffer(kept.picture or b"", np.uint8),
-    )
+    content = safetensors.numpy.save({
+        "facts": np.frombuffer(json.dumps(facts).encode(), np.uint8),
+        "boxes": np.ascontiguousarray(words.boxes, np.float32),
+        "confidence": np.ascontiguousarray(words.confidence, np.float32),
+        "line": np.ascontiguousarray(words.line, np.int32),
+        "picture": np.frombuffer(kept.picture or b"", np.uint8),
+    })  # fmt: skip
     final = place(folder, document, page)
     final.parent.mkdir(parents=True, exist_ok=True)
     aside = final.with_name(f".{uuid4().hex}")
-    aside.write_bytes(buffer.getvalue())
+    aside.write_bytes(content)
     aside.replace(final)
 
 
@@ -74,13 +72,13 @@ def get(folder: Path, document: str, page: int) -> Kept | None:
     """A page as it was read; None if it has not been, or if what was kept is damaged."""
     path = place(folder, document, page)
     try:
-        with np.load(path, allow_pickle=False) as held:
-            facts: dict[str, Any] = json.loads(held["facts"].tobytes())
-            words = Words(tuple(facts["words"]), held["boxes"], held["confidence"], held["line"])
-            picture = held["picture"].tobytes() or None
+        held = safetensors.numpy.load(path.read_bytes())
+        facts: dict[str, Any] = json.loads(held["facts"].tobytes())
+        words = Words(tuple(facts["words"]), held["boxes"], held["confidence"], held["line"])
+        picture = held["picture"].tobytes() or None
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, SafetensorError):
         with suppress(OSError):
             os.unlink(path)
         return None
