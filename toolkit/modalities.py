@@ -26,6 +26,13 @@ class Column:
     scaled: bool = False
 
 
+def _ragged(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets of some rows (positions) of a ragged array by themselves [rows + 1], and the places of their items."""
+    lengths = np.diff(offsets)[rows]
+    own = np.concatenate([[0], np.cumsum(lengths)])
+    return own, np.repeat(offsets[rows] - own[:-1], lengths) + np.arange(own[-1])
+
+
 @dataclass(frozen=True)
 class Sequences:
     """The last events of each row before its cutoff, ragged: row i has `offsets[i]:offsets[i + 1]`, oldest first.
@@ -51,9 +58,7 @@ class Sequences:
 
     def some(self, rows: np.ndarray) -> Sequences:
         """The sequences of some rows (positions)."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        events = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        offsets, events = _ragged(self.offsets, rows)
         return replace(self, offsets=offsets, numeric=self.numeric[events], codes=self.codes[events])
 
 
@@ -147,10 +152,8 @@ class Images:
 
     def some(self, rows: np.ndarray) -> Images:
         """Those of some rows (positions)."""
-        lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return replace(self, offsets=offsets, pixels=self.pixels[places])
+        offsets, shown = _ragged(self.offsets, rows)
+        return replace(self, offsets=offsets, pixels=self.pixels[shown])
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ class Limits(Node):
     )
     megabytes: float = Field(100, gt=0, description="size of a file")
     megapixels: float = Field(100, gt=0, description="size of a page's picture")
-    seconds: float = Field(120, gt=0, description="time for a document")
+    seconds: float = Field(
+        600, gt=0, description="time for a document: all of its pages, on a busy machine too"
+    )
 
 
 class Cleaning(Node):

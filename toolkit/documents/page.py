@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,24 @@ class Words:
     @classmethod
     def none(cls) -> Words:
         return cls((), np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+
+    @classmethod
+    def of(
+        cls,
+        text: Sequence[str],
+        boxes: Sequence[Sequence[float]],
+        confidence: Sequence[float],
+        line: Sequence[int],
+    ) -> Words:
+        """From an engine's lists, one item a word; shares and confidences a little outside 0 to 1 are drawn in."""
+        if not text:
+            return cls.none()
+        return cls(
+            tuple(text),
+            np.clip(np.array(boxes, np.float32), 0, 1),
+            np.clip(np.array(confidence, np.float32), 0, 1),
+            np.array(line, np.int32),
+        )
 
     def plain(self) -> str:
         """The words as a text: a blank between words, a line break between lines."""

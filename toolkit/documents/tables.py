@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from toolkit.documents.layout import NAMES as LAYOUT
 
-TABLES = ("documents", "pages", "words")
 REJECTED = "@rejected"  # column of `documents`: why a document was not read; NULL of those that were
 OWN = {  # of a document; the index's other columns come between the key and these
     "file": pa.string(), "format": pa.string(), "pages": pa.int32(), "bytes": pa.int64(), "text": pa.string(),

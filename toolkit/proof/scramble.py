@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from toolkit.modalities import Images, Sequences, Texts
 from toolkit.prepare.frame import as_clock, clock_types
 from toolkit.prepare.matrix import Matrix
 
+Ragged = TypeVar("Ragged", Sequences, Images)
 NEW_LEVEL = "a level that training rows do not have"
 NEW_WORD = "awordthatnotrainingrowhas"
 
@@ -114,14 +115,19 @@ def scramble_rows(matrix: Matrix, rows: np.ndarray, rng: np.random.Generator) ->
     )  # fmt: skip
 
 
-def _dealt_events(each: Sequences, at: np.ndarray, rng: np.random.Generator) -> Sequences:
-    """The sequences with those of some rows dealt among them, their numbers stretched, their texts dealt anew."""
+def _dealt_rows(each: Ragged, at: np.ndarray, rng: np.random.Generator) -> tuple[Ragged, np.ndarray]:
+    """The same with what some rows (positions) have dealt among them, and the places of all that they then have."""
     rows = np.arange(len(each))
     rows[at] = rng.permutation(at)
     dealt = each.some(rows)
     ours = np.zeros(len(each), bool)
     ours[at] = True
-    events = np.flatnonzero(np.repeat(ours, dealt.lengths))
+    return dealt, np.flatnonzero(np.repeat(ours, dealt.lengths))
+
+
+def _dealt_events(each: Sequences, at: np.ndarray, rng: np.random.Generator) -> Sequences:
+    """The sequences with those of some rows dealt among them, their numbers stretched, their texts dealt anew."""
+    dealt, events = _dealt_rows(each, at, rng)
     stretch = rng.uniform(-3, 3, (len(events), len(each.channels))).astype(np.float32)
     dealt.numeric[events] = dealt.numeric[events] * stretch + np.float32(1)
     known = []
@@ -143,12 +149,7 @@ def _dealt_texts(each: Texts, at: np.ndarray, rng: np.random.Generator) -> Texts
 
 def _dealt_images(each: Images, at: np.ndarray, rng: np.random.Generator) -> Images:
     """The pictures with those of some rows dealt among them, as negatives."""
-    rows = np.arange(len(each))
-    rows[at] = rng.permutation(at)
-    dealt = each.some(rows)
-    ours = np.zeros(len(each), bool)
-    ours[at] = True
-    shown = np.flatnonzero(np.repeat(ours, dealt.lengths))
+    dealt, shown = _dealt_rows(each, at, rng)
     dealt.pixels[shown] = 255 - dealt.pixels[shown]
     return dealt
 

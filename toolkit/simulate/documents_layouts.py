@@ -22,29 +22,6 @@ from toolkit.simulate.documents_pieces import (
 from toolkit.simulate.documents_sheet import GREY, Page, Sheets
 from toolkit.simulate.documents_template import Author, Template
 
-ROMAN = [
-    "I",
-    "II",
-    "III",
-    "IV",
-    "V",
-    "VI",
-    "VII",
-    "VIII",
-    "IX",
-    "X",
-    "XI",
-    "XII",
-    "XIII",
-    "XIV",
-    "XV",
-    "XVI",
-    "XVII",
-    "XVIII",
-    "XIX",
-    "XX",
-]
-
 
 def draw(template: Template, rng: random.Random) -> tuple[bytes, list[Page], str]:
     """A document of the template: its PDF, what is printed on each page, and which other type it speaks of most."""

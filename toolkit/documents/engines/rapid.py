@@ -126,14 +126,7 @@ def as_words(
                 line.append(index)
                 taken += len(word)
             at += len(word) + 1
-    if not text:
-        return Words.none()
-    return Words(
-        tuple(text),
-        np.clip(np.array(place, np.float32), 0, 1),
-        np.clip(np.array(sure, np.float32), 0, 1),
-        np.array(line, np.int32),
-    )
+    return Words.of(text, place, sure, line)
 
 
 def _letters(said: str, pieces: Sequence[Any]) -> list[float] | None:

@@ -106,8 +106,4 @@ def parsed(tsv: str, width: int, height: int) -> Words:
         boxes.append((left / width, top / height, (left + wide) / width, (top + tall) / height))
         confidence.append(min(1.0, max(0.0, float(row["conf"]) / 100)))
         line.append(lines.setdefault((row["block_num"], row["par_num"], row["line_num"]), len(lines)))
-    if not text:
-        return Words.none()
-    return Words(
-        tuple(text), np.array(boxes, np.float32), np.array(confidence, np.float32), np.array(line, np.int32)
-    )
+    return Words.of(text, boxes, confidence, line)

@@ -137,11 +137,4 @@ def parsed(answer: Mapping[str, Any]) -> Words:
         raise DataError(
             "textract's answer is not in the documented form", why=f"{type(error).__name__}: {error}"
         ) from None
-    if not text:
-        return Words.none()
-    return Words(
-        tuple(text),
-        np.clip(np.array(boxes, np.float32), 0, 1),
-        np.clip(np.array(confidence, np.float32), 0, 1),
-        np.array(line, np.int32),
-    )
+    return Words.of(text, boxes, confidence, line)
